@@ -1,0 +1,18 @@
+import { cpus } from 'node:os';
+import { formatFigure } from './figures.ts';
+import { idle } from './idle.ts';
+import { latency } from './latency.ts';
+import { start } from './start.ts';
+
+/** `npm run bench [NAME]...`: prints every figure with what it is held to; status 1 when one is missed. */
+const BENCHES = { start, latency, idle };
+
+const wanted = process.argv.slice(2);
+console.log(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}`);
+for (const [name, measure] of Object.entries(BENCHES)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  for (const figure of await measure()) {
+    console.log(formatFigure(figure));
+    if (figure.bound !== undefined && figure.value > figure.bound) process.exitCode = 1;
+  }
+}

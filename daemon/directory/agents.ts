@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import { formatAddress, parseAddress } from '../../protocol/address.ts';
+import { PatchcordError } from '../../protocol/errors.ts';
+import { newId } from '../../protocol/ids.ts';
+import { AGENTS_PER_MACHINE_MAX } from '../../protocol/limits.ts';
+import type { Clock, Random } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { LocalAgent } from './directory-store.ts';
+import type { Directory } from './directory.ts';
+import type { DirectorySync } from './sync.ts';
+
+const TOKEN_PREFIX = 'pct_';
+
+/** The agents that live on this machine: their names, their bearer tokens, and whether they are here. */
+export class Agents {
+  readonly #directory: Directory;
+  readonly #sync: DirectorySync;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  /** Adds run one after another, so that one name is not added twice. */
+  #adding: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: { directory: Directory; sync: DirectorySync; clock: Clock; random: Random; log: Log }) {
+    this.#directory = parts.directory;
+    this.#sync = parts.sync;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#log = parts.log;
+  }
+
+  /** The agent of that address, added when it is new. Throws `invalid_name`, `unknown_namespace`, `name_taken`, `too_many`. */
+  add(address: string): Promise<LocalAgent> {
+    const added = this.#adding.then(() => this.#add(address));
+    this.#adding = added.catch(() => undefined);
+    return added;
+  }
+
+  /** Throws `invalid_name`, `unknown_namespace`, `unknown_agent`. */
+  find(text: string): LocalAgent {
+    const address = parseAddress(text);
+    const log = this.#directory.namespaceByName(address.namespace);
+    const agent = this.#directory.localAgent(log.id, address.name);
+    if (agent) return agent;
+    throw new PatchcordError(
+      'unknown_agent',
+      `No agent ${formatAddress(address)} lives on this machine.`,
+      `Add it: patchcord agent add ${formatAddress(address)}`,
+    );
+  }
+
+  async remove(agent: LocalAgent): Promise<void> {
+    await this.#directory.store.removeAgent(agent.id);
+    this.#directory.agents.delete(agent.id);
+    this.#directory.online.delete(agent.id);
+    for (const [hash, owner] of this.#directory.tokens)
+      if (owner === agent.id) this.#directory.tokens.delete(hash);
+    this.#sync.announceRoster(agent.ns);
+  }
+
+  /** A session of the agent opened. */
+  async arrive(agentId: string, client: string): Promise<void> {
+    this.#directory.online.add(agentId);
+    await this.#touch(agentId, client);
+  }
+
+  /** Its last session closed. */
+  leave(agentId: string): void {
+    this.#directory.online.delete(agentId);
+    const client = this.#directory.agents.get(agentId)?.client ?? '';
+    void this.#touch(agentId, client).catch((error: unknown) => {
+      this.#log.warn({ error }, 'the last time an agent was seen could not be stored');
+    });
+  }
+
+  /** A new bearer token; only its hash is kept. */
+  async newToken(agent: LocalAgent): Promise<string> {
+    const token = TOKEN_PREFIX + Buffer.from(this.#random.bytes(32)).toString('base64url');
+    const hash = hashOf(token);
+    await this.#directory.store.putToken(hash, agent.id);
+    this.#directory.tokens.set(hash, agent.id);
+    return token;
+  }
+
+  /** The agent of a bearer token. Looked up by its hash, so the time taken tells nothing about other tokens. */
+  ofToken(token: string): LocalAgent | undefined {
+    const id = this.#directory.tokens.get(hashOf(token));
+    return id === undefined ? undefined : this.#directory.agents.get(id);
+  }
+
+  async #add(text: string): Promise<LocalAgent> {
+    const address = parseAddress(text);
+    const log = this.#directory.namespaceByName(address.namespace);
+    const known = this.#directory.localAgent(log.id, address.name);
+    if (known) return known;
+    const holder = this.#directory.listings(log.id).find(({ card }) => card.name === address.name);
+    if (holder) {
+      throw new PatchcordError(
+        'name_taken',
+        `${formatAddress(address)} lives on ${holder.label} already.`,
+        'Choose another name, or remove it there first.',
+      );
+    }
+    const count = [...this.#directory.agents.values()].filter(({ ns }) => ns === log.id).length;
+    if (count >= AGENTS_PER_MACHINE_MAX) {
+      throw new PatchcordError(
+        'too_many',
+        `This machine has ${count} agents in ${log.name}.`,
+        'Remove one first.',
+      );
+    }
+    const now = this.#clock.now();
+    const id = newId(now, this.#random.bytes);
+    const agent: LocalAgent = {
+      id,
+      ns: log.id,
+      name: address.name,
+      claimedAtMs: now,
+      lastSeenMs: 0,
+      client: '',
+    };
+    await this.#directory.store.putAgent(agent);
+    this.#directory.agents.set(id, agent);
+    this.#sync.announceRoster(log.id);
+    return agent;
+  }
+
+  async #touch(agentId: string, client: string): Promise<void> {
+    const agent = this.#directory.agents.get(agentId);
+    if (!agent) return;
+    const seen: LocalAgent = { ...agent, client, lastSeenMs: this.#clock.now() };
+    this.#directory.agents.set(agentId, seen);
+    this.#sync.announceRoster(agent.ns);
+    await this.#directory.store.putAgent(seen);
+  }
+}
+
+function hashOf(token: string): string {
+  return createHash('sha256').update(token).digest('hex');
+}

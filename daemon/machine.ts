@@ -1,0 +1,157 @@
+import type { Messenger } from '../mcp/messenger.ts';
+import { PatchcordError } from '../protocol/errors.ts';
+import type { Frame } from '../protocol/frame.ts';
+import type { Signer } from '../protocol/signing.ts';
+import type { Admin } from './api/admin.ts';
+import type { Clock, Random } from './clock.ts';
+import { Admission } from './directory/admission.ts';
+import { Agents } from './directory/agents.ts';
+import { Directory } from './directory/directory.ts';
+import { DirectoryStore } from './directory/directory-store.ts';
+import { DirectorySync, isSyncFrame } from './directory/sync.ts';
+import type { Log } from './log.ts';
+import { MachineAdmin } from './machine-admin.ts';
+import { MachineMessenger } from './messenger/machine-messenger.ts';
+import type { Network, NetworkHandlers } from './network/network.ts';
+import { Postoffice } from './postoffice/postoffice.ts';
+import { Journal } from './store/journal.ts';
+import type { Kv } from './store/kv.ts';
+import { createKvMailStore } from './store/kv-mail-store.ts';
+import { createRecordSeal } from './store/record-seal.ts';
+
+/** Everything outside that a machine runs on; the daemon brings real parts, simulations seeded ones. */
+export interface MachineParts {
+  signer: Signer;
+  kv: Kv;
+  /** 32 bytes that seal every stored record. */
+  storeKey: Uint8Array;
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Id of this start of the daemon, a UUIDv7. */
+  boot: string;
+  /** Shown to others as this machine's name. */
+  label: string;
+  /** Shown to others, e.g. "linux x64". */
+  platform: string;
+  /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
+  peers: readonly string[];
+}
+
+/** One machine: its namespaces, agents, mail and links, without process, home or HTTP. */
+export interface Machine {
+  readonly messenger: Messenger;
+  readonly admin: Admin;
+  start(): Promise<void>;
+  /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
+  stop(): Promise<void>;
+}
+
+export async function createMachine(parts: MachineParts): Promise<Machine> {
+  const { signer, kv, network, clock, random, log, boot } = parts;
+  const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
+  const self = { peerId: signer.peerId, label: parts.label, platform: parts.platform };
+  const directory = new Directory(self, new DirectoryStore(journal), log);
+  await directory.load();
+  const mail = createKvMailStore(journal, signer);
+  const statics = staticPeers(parts.peers);
+  const sync = new DirectorySync({ directory, network, clock, log, statics });
+  const agents = new Agents({ directory, sync, clock, random, log });
+  const admission = new Admission({ directory, sync, network, signer, clock, random, log });
+  const postoffice: Postoffice = new Postoffice({
+    mail,
+    network,
+    directory,
+    signer,
+    clock,
+    log,
+    boot,
+    onReleased: (released) => messenger.released(released),
+  });
+  const messenger = new MachineMessenger(agents, { mail, postoffice, directory, clock, random });
+  const admin = new MachineAdmin({ directory, sync, agents, admission, messenger, mail, network });
+  return {
+    messenger,
+    admin,
+    async start() {
+      await postoffice.start();
+      await network.start(handlers({ directory, sync, admission, postoffice, log }));
+      sync.start();
+    },
+    async stop() {
+      messenger.stop();
+      sync.stop();
+      postoffice.stop();
+      await network.stop();
+      await journal.close();
+    },
+  };
+}
+
+/** Leads what the network brings to the part it is for. */
+function handlers(parts: {
+  directory: Directory;
+  sync: DirectorySync;
+  admission: Admission;
+  postoffice: Postoffice;
+  log: Log;
+}): NetworkHandlers {
+  const { directory, sync, admission, postoffice, log } = parts;
+  /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
+  const storing = new Map<string, Promise<void>>();
+  const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
+
+  const afterDirectory = (machine: string, handle: () => Promise<void> | void): void => {
+    const before = storing.get(machine);
+    if (before) void before.then(handle).catch(failed);
+    else void Promise.try(handle).catch(failed);
+  };
+  const inDirectory = (machine: string, handle: () => Promise<void>): void => {
+    const run: Promise<void> = (storing.get(machine) ?? Promise.resolve()).then(handle).catch(failed);
+    storing.set(machine, run);
+    void run.then(() => {
+      if (storing.get(machine) === run) storing.delete(machine);
+    });
+  };
+  return {
+    admits: (machine) => directory.common(machine).length > 0,
+    admitsJoin: () => admission.hasInvites(),
+    linkUp(machine, { window }) {
+      inDirectory(machine, async () => {
+        // Who lives here goes first: the other side takes no mail from agents it does not know.
+        sync.linkUp(machine);
+        postoffice.linkUp(machine, window);
+      });
+    },
+    linkDown(machine) {
+      inDirectory(machine, async () => {
+        sync.linkDown(machine);
+        postoffice.linkDown(machine);
+      });
+    },
+    frame(machine: string, frame: Frame) {
+      if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
+      else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
+      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
+    },
+    join: (machine, request) => admission.answerJoin(machine, request),
+  };
+}
+
+/** The addresses that the user named, by machine. Throws `invalid_input`. */
+function staticPeers(addresses: readonly string[]): Map<string, string[]> {
+  const peers = new Map<string, string[]>();
+  for (const address of addresses) {
+    const peer = /\/p2p\/(12D3KooW[1-9A-HJ-NP-Za-km-z]{44})$/.exec(address)?.[1];
+    if (!peer) {
+      throw new PatchcordError(
+        'invalid_input',
+        `A peer address must end in /p2p/ and a peer id: ${address.slice(0, 200)}.`,
+        'Copy it from `patchcord status` on the other machine.',
+      );
+    }
+    peers.set(peer, [...(peers.get(peer) ?? []), address]);
+  }
+  return peers;
+}

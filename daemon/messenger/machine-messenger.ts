@@ -1,0 +1,73 @@
+import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
+import { LABEL_LENGTH_MAX } from '../../protocol/limits.ts';
+import type { Agents } from '../directory/agents.ts';
+import type { LocalAgent } from '../directory/directory-store.ts';
+import type { Released } from '../store/mail-store.ts';
+import { Desk } from './desk.ts';
+import type { SendingParts } from './sending.ts';
+import { MachineSession } from './session.ts';
+
+/** The messenger of this machine: opens sessions and wakes them. */
+export class MachineMessenger implements Messenger {
+  readonly #agents: Agents;
+  readonly #parts: SendingParts;
+  readonly #desks = new Map<string, Desk>();
+  readonly #sessions = new Map<string, Set<MachineSession>>();
+  readonly #stopping = new AbortController();
+
+  constructor(agents: Agents, parts: SendingParts) {
+    this.#agents = agents;
+    this.#parts = parts;
+  }
+
+  async open(request: SessionRequest): Promise<Session> {
+    const agent = await this.#agents.add(request.agent);
+    const client = request.client.trim().slice(0, LABEL_LENGTH_MAX) || 'unknown';
+    const sessions = this.#sessions.get(agent.id) ?? new Set<MachineSession>();
+    this.#sessions.set(agent.id, sessions);
+    const session: MachineSession = new MachineSession({
+      agent,
+      client,
+      desk: this.#desk(agent),
+      parts: this.#parts,
+      stopping: this.#stopping.signal,
+      onClose: () => {
+        sessions.delete(session);
+        if (sessions.size === 0) this.#agents.leave(agent.id);
+      },
+    });
+    sessions.add(session);
+    await this.#agents.arrive(agent.id, client);
+    return session;
+  }
+
+  /** Messages became visible: whoever waits for them is woken. */
+  released(released: readonly Released[]): void {
+    for (const agent of new Set(released.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+  }
+
+  /** Ends the sessions of an agent that was removed. */
+  async endSessions(agentId: string): Promise<void> {
+    for (const session of this.#sessions.get(agentId) ?? []) await session.close();
+    this.#desks.delete(agentId);
+  }
+
+  /** Waits answer `stopping`, further calls are refused. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  #desk(agent: LocalAgent): Desk {
+    const { mail, clock, postoffice } = this.#parts;
+    const known = this.#desks.get(agent.id);
+    if (known) return known;
+    const desk = new Desk({
+      agent: agent.id,
+      mail,
+      clock,
+      confirm: (id, numbers) => postoffice.confirm(id, numbers),
+    });
+    this.#desks.set(agent.id, desk);
+    return desk;
+  }
+}

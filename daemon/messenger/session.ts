@@ -1,0 +1,263 @@
+import { formatAddress, threadSlug } from '../../protocol/address.ts';
+import type {
+  AttachmentCall,
+  InboxCall,
+  RecallCall,
+  ReplyCall,
+  SendCall,
+  UnsendCall,
+  WaitCall,
+} from '../../protocol/calls.ts';
+import { PatchcordError } from '../../protocol/errors.ts';
+import {
+  INBOX_SHOWN_MAX,
+  RECALL_CONTENT_LENGTH,
+  RECALL_MAX,
+  WAIT_SECONDS_MAX,
+  WAIT_SECONDS_MIN,
+} from '../../protocol/limits.ts';
+import type {
+  AttachmentResult,
+  InboxResult,
+  MessageView,
+  RecallResult,
+  ReplyResult,
+  Self,
+  SendResult,
+  UnsendResult,
+  WaitResult,
+} from '../../protocol/views.ts';
+import type { Session } from '../../mcp/messenger.ts';
+import type { LocalAgent } from '../directory/directory-store.ts';
+import type { MailRecord } from '../store/mail-store.ts';
+import type { Consumer, Desk } from './desk.ts';
+import { reply, send, unsend, type SendingParts } from './sending.ts';
+import { agentView, messageView } from './views.ts';
+
+/** History entries that one recall reads at a time, and at most, when a filter passes over many. */
+const RECALL_PAGE = 200;
+const RECALL_SCAN_MAX = 20_000;
+
+/** One client acting as one agent, in process. Its calls are described in mcp/messenger.ts. */
+export class MachineSession implements Session, Consumer {
+  readonly self: Self;
+  readonly client: string;
+  lastCallAtMs: number;
+  readonly #agent: LocalAgent;
+  readonly #desk: Desk;
+  readonly #parts: SendingParts;
+  readonly #stopping: AbortSignal;
+  readonly #onClose: () => void;
+  readonly #closed = new AbortController();
+
+  constructor(options: {
+    agent: LocalAgent;
+    client: string;
+    desk: Desk;
+    parts: SendingParts;
+    /** Aborts when the machine stops. */
+    stopping: AbortSignal;
+    onClose: () => void;
+  }) {
+    const { agent, client, desk, parts, stopping, onClose } = options;
+    const { directory } = parts;
+    const namespace = directory.logs.get(agent.ns)!.name;
+    this.self = {
+      agent: formatAddress({ name: agent.name, namespace }),
+      namespace,
+      machine: directory.labelOf(agent.ns, directory.self.peerId),
+      client,
+    };
+    this.client = client;
+    this.#agent = agent;
+    this.#desk = desk;
+    this.#parts = parts;
+    this.#stopping = stopping;
+    this.#onClose = onClose;
+    this.lastCallAtMs = parts.clock.now();
+  }
+
+  async inbox(call: InboxCall): Promise<InboxResult> {
+    await this.#begin();
+    const { mail, directory } = this.#parts;
+    const other = this.#desk.otherOwner(this);
+    const records = other ? [] : await this.#desk.show(this);
+    const pending = await this.#views(records);
+    const deferred = await this.#views(await mail.deferred(this.#agent.id, INBOX_SHOWN_MAX));
+    const listings = directory.listings(this.#agent.ns).filter(({ card }) => card.name !== this.#agent.name);
+    const shown = call.all_agents ? listings : listings.filter(({ online }) => online);
+    return {
+      self: this.self,
+      pending,
+      threads: threadsOf(pending),
+      deferred,
+      agents: shown.map((listing) => agentView(listing, this.self.namespace)),
+      warnings: await this.#warnings(other),
+      more: other ? 0 : await this.#desk.unseen(),
+    };
+  }
+
+  async send(call: SendCall): Promise<SendResult> {
+    await this.#begin();
+    return send(this.#parts, this.#agent, this.#desk, call);
+  }
+
+  async reply(call: ReplyCall): Promise<ReplyResult> {
+    await this.#begin();
+    return reply(this.#parts, this.#agent, call);
+  }
+
+  async wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
+    await this.#begin();
+    const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
+    const timeout = new AbortController();
+    const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
+    const ends = [timeout.signal, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
+    const end = AbortSignal.any(ends);
+    try {
+      for (;;) {
+        end.throwIfAborted();
+        const { arrivals } = this.#desk;
+        const [record] = await this.#desk.show(this, 1);
+        if (record) {
+          if (signal?.aborted) {
+            this.#desk.giveBack(this, [record.number]);
+            throw signal.reason;
+          }
+          const [message] = await this.#views([record]);
+          return { status: 'message', message: message!, more: await this.#desk.unseen() };
+        }
+        await this.#desk.arrival(this, arrivals, end);
+      }
+    } catch (error) {
+      if (signal?.aborted || !end.aborted) throw error;
+      if (this.#closed.signal.aborted) throw this.#gone();
+      return {
+        status: 'timeout',
+        more: 0,
+        ...(this.#stopping.aborted ? { reason: 'stopping' as const } : {}),
+      };
+    } finally {
+      timer.cancel();
+      this.lastCallAtMs = this.#parts.clock.now();
+    }
+  }
+
+  async attachment(_call: AttachmentCall): Promise<AttachmentResult> {
+    await this.#begin();
+    throw new PatchcordError(
+      'not_available',
+      'Attachments are not available in this version.',
+      `Put the text into a message; up to 50,000 characters fit.`,
+    );
+  }
+
+  async recall(call: RecallCall): Promise<RecallResult> {
+    await this.#begin();
+    const limit = Math.min(RECALL_MAX, Math.max(1, call.limit));
+    const wanted = this.#recallFilter(call);
+    const found: MailRecord[] = [];
+    let before: number | undefined;
+    for (let read = 0; found.length < limit && read < RECALL_SCAN_MAX; read += RECALL_PAGE) {
+      const page = await this.#parts.mail.history(this.#agent.id, RECALL_PAGE, before);
+      for (const record of page) if (found.length < limit && wanted(record)) found.push(record);
+      if (page.length < RECALL_PAGE) break;
+      before = page.at(-1)!.number;
+    }
+    const views = await this.#views(found);
+    return {
+      messages: views.map((view, index) => ({
+        ...view,
+        content: cut(view.content),
+        content_cut: view.content.length > RECALL_CONTENT_LENGTH,
+        direction: found[index]!.direction,
+      })),
+    };
+  }
+
+  async unsend(call: UnsendCall): Promise<UnsendResult> {
+    await this.#begin();
+    return unsend(this.#parts, this.#agent, call.message_id);
+  }
+
+  async confirm(): Promise<void> {
+    await this.#begin();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#closed.abort();
+    this.#desk.leave(this);
+    this.#onClose();
+  }
+
+  /** Every call but close: the session must be open, and what it was shown before is read now. */
+  async #begin(): Promise<void> {
+    if (this.#closed.signal.aborted) throw this.#gone();
+    if (this.#stopping.aborted) {
+      throw new PatchcordError('stopping', 'The daemon is stopping.', 'Call again in a moment.');
+    }
+    this.lastCallAtMs = this.#parts.clock.now();
+    await this.#desk.confirm(this);
+  }
+
+  #gone(): PatchcordError {
+    return new PatchcordError('unknown_session', 'This session has ended.', 'Open a new one.');
+  }
+
+  #views(records: readonly MailRecord[]): Promise<MessageView[]> {
+    return Promise.all(
+      records.map((record) => messageView(record, { ...this.#parts, viewer: this.#agent.id })),
+    );
+  }
+
+  async #warnings(other: Consumer | undefined): Promise<string[]> {
+    const { directory } = this.#parts;
+    const warnings: string[] = [];
+    if (other) {
+      const unseen = await this.#desk.unseen();
+      warnings.push(
+        `Another session of ${this.self.agent} (${other.client}) reads this inbox; its messages are shown there, ` +
+          `${unseen} more are waiting. End that session, or give this client an agent name of its own.`,
+      );
+    }
+    const holder = directory.listings(this.#agent.ns).find(({ card }) => card.name === this.#agent.name);
+    if (holder && holder.card.id !== this.#agent.id) {
+      warnings.push(
+        `The name ${this.#agent.name} was claimed earlier on ${holder.label}: messages to it go there. ` +
+          'Add an agent under another name.',
+      );
+    }
+    return warnings;
+  }
+
+  #recallFilter(call: RecallCall): (record: MailRecord) => boolean {
+    const from = call.from_agent.trim().toLowerCase().split('@')[0];
+    const thread = call.thread_id.trim();
+    const slug = thread === '' ? '' : threadSlug(thread);
+    return ({ message, direction, status }) => {
+      if (direction === 'received' && status === 'unsent') return false;
+      if (from && message.from.name !== from) return false;
+      return thread === '' || message.thread?.root === thread || message.thread?.slug === slug;
+    };
+  }
+}
+
+/** Pending messages by thread, in the order in which the threads first appear. */
+function threadsOf(pending: readonly MessageView[]): InboxResult['threads'] {
+  const threads = new Map<string, InboxResult['threads'][number]>();
+  for (const { thread, thread_id: id, message_id: messageId } of pending) {
+    if (!thread || !id) continue;
+    const known = threads.get(thread) ?? { thread_id: id, thread, messages: [] };
+    known.messages.push(messageId);
+    threads.set(thread, known);
+  }
+  return [...threads.values()];
+}
+
+/** The first characters, never half of a surrogate pair. */
+function cut(content: string): string {
+  return content.length <= RECALL_CONTENT_LENGTH
+    ? content
+    : content.slice(0, RECALL_CONTENT_LENGTH).toWellFormed();
+}

@@ -1,0 +1,154 @@
+import { newCourier, stepCourier, type Courier, type CourierEvent } from '../../protocol/delivery/courier.ts';
+import type { Clock, Timer } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { MailStore, OutboxEntry } from '../store/mail-store.ts';
+
+/** Entries and bytes that one load brings into memory. */
+const LOAD_ENTRIES = 64;
+const LOAD_SIZE_BYTES = 1024 * 1024;
+
+/**
+ * Runs the courier of one machine: feeds events to the decision in protocol/delivery/courier.ts and carries out
+ * its effects. Holds the bodies of what is loaded or in flight, and no more.
+ */
+export class CourierRun {
+  readonly #machine: string;
+  readonly #mail: MailStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #transmit: (entry: OutboxEntry) => void;
+  readonly #courier: Courier = newCourier();
+  readonly #bodies = new Map<number, OutboxEntry>();
+  /** Handed to the wire since this daemon started; another machine may have seen them. */
+  readonly #left = new Set<number>();
+  /** Being taken back: not to be handed to the wire until that is decided. */
+  readonly #withheld = new Set<number>();
+  /** Counts replacements, so that a body read before one is not sent after it. */
+  #replacements = 0;
+  #timer: Timer | undefined;
+  #wakeAtMs: number | undefined;
+
+  constructor(parts: {
+    machine: string;
+    mail: MailStore;
+    clock: Clock;
+    log: Log;
+    /** Puts one entry on the wire; may silently fail, the courier sends again. */
+    transmit: (entry: OutboxEntry) => void;
+  }) {
+    this.#machine = parts.machine;
+    this.#mail = parts.mail;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#transmit = parts.transmit;
+  }
+
+  linkUp(window: { frames: number; sizeBytes: number }): void {
+    this.#step({ type: 'link-up', window });
+  }
+
+  linkDown(): void {
+    this.#step({ type: 'link-down' });
+  }
+
+  appended(): void {
+    this.#step({ type: 'appended' });
+  }
+
+  settled(number: number): void {
+    this.#left.delete(number);
+    this.#step({ type: 'settled', number });
+  }
+
+  postponed(number: number): void {
+    this.#step({ type: 'postponed', number });
+  }
+
+  /** What was sent under that number and is not answered yet. */
+  inFlight(number: number): OutboxEntry | undefined {
+    return this.#courier.inflight.has(number) ? this.#bodies.get(number) : undefined;
+  }
+
+  hasLeft(number: number): boolean {
+    return this.#left.has(number);
+  }
+
+  /** Keeps an entry off the wire while `decide` replaces it in the store; its body is read anew afterwards. */
+  async withhold<T>(number: number, decide: () => Promise<T>): Promise<T> {
+    this.#withheld.add(number);
+    try {
+      return await decide();
+    } finally {
+      this.#withheld.delete(number);
+      this.#bodies.delete(number);
+      this.#replacements += 1;
+    }
+  }
+
+  stop(): void {
+    this.#step({ type: 'link-down' });
+    this.#timer?.cancel();
+  }
+
+  #step(event: CourierEvent): void {
+    for (const effect of stepCourier(this.#courier, event, this.#clock.now())) {
+      switch (effect.type) {
+        case 'load':
+          void this.#load(effect.after, effect.epoch);
+          break;
+        case 'transmit':
+          void this.#send(effect.number);
+          break;
+        case 'forget':
+          this.#bodies.delete(effect.number);
+          break;
+        case 'wake':
+          this.#wake(effect.atMs);
+          break;
+      }
+    }
+  }
+
+  async #load(after: number, epoch: number): Promise<void> {
+    const replacements = this.#replacements;
+    try {
+      const entries = await this.#mail.outboxPage(this.#machine, after, LOAD_ENTRIES, LOAD_SIZE_BYTES);
+      const current = replacements === this.#replacements;
+      for (const entry of current ? entries : []) this.#bodies.set(entry.number, entry);
+      const sizes = entries.map(({ number, sizeBytes }) => ({ number, sizeBytes }));
+      this.#step({ type: 'loaded', epoch, entries: sizes, more: entries.length > 0 });
+    } catch (error) {
+      this.#log.error({ machine: this.#machine, error }, 'the outbox could not be read');
+      this.#clock.after(1_000, () => this.#step({ type: 'loaded', epoch, entries: [], more: true }));
+    }
+  }
+
+  async #send(number: number): Promise<void> {
+    const entry = this.#bodies.get(number) ?? (await this.#reload(number));
+    if (!entry || this.#withheld.has(number)) return;
+    this.#left.add(number);
+    this.#transmit(entry);
+  }
+
+  async #reload(number: number): Promise<OutboxEntry | undefined> {
+    for (;;) {
+      const replacements = this.#replacements;
+      const entry = await this.#mail.outboxEntry(this.#machine, number).catch(() => undefined);
+      if (replacements !== this.#replacements) continue;
+      if (entry && this.#courier.inflight.has(number)) this.#bodies.set(number, entry);
+      return entry;
+    }
+  }
+
+  #wake(atMs: number | undefined): void {
+    if (atMs === this.#wakeAtMs) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#wakeAtMs = atMs;
+    if (atMs === undefined) return;
+    this.#timer = this.#clock.after(Math.max(0, atMs - this.#clock.now()), () => {
+      this.#wakeAtMs = undefined;
+      this.#step({ type: 'tick' });
+    });
+  }
+}

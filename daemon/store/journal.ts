@@ -1,0 +1,167 @@
+import type { Kv, KvOperation, KvRange } from './kv.ts';
+import type { RecordSeal } from './record-seal.ts';
+
+/**
+ * Transactions over a {@link Kv}: one after another they decide, together they are committed.
+ *
+ * A transaction reads what all earlier ones decided, committed or not, so two never decide on the same facts;
+ * it resolves only when its writes, and all they rest on, are fsynced. While one synced write runs, the
+ * transactions that arrive meanwhile gather for the next: one fsync for all of them (group commit). When a write
+ * fails, everything that was not committed fails with it.
+ *
+ * Reads outside transactions see committed records only: nothing is shown that a crash could take back.
+ */
+export class Journal {
+  readonly #kv: Kv;
+  readonly #seal: RecordSeal;
+  /** The newest uncommitted operation of each key. */
+  #staged = new Map<string, KvOperation>();
+  #queue: Commit[] = [];
+  #writing: Promise<void> | undefined;
+  #deciding: Promise<unknown> = Promise.resolve();
+  /** The failed write that took the staged records with it; another one, another object. */
+  #failure: { error: unknown } | undefined;
+
+  constructor(kv: Kv, seal: RecordSeal) {
+    this.#kv = kv;
+    this.#seal = seal;
+  }
+
+  /**
+   * Runs `decide` alone, then commits what it wrote. When `decide` throws, nothing is written. A transaction that
+   * wrote nothing still waits for those it may have read from.
+   */
+  async transact<T>(decide: (tx: Tx) => Promise<T>): Promise<T> {
+    const turn = this.#deciding.then(() => this.#decide(decide));
+    this.#deciding = turn.catch(() => undefined);
+    const { value, committed } = await turn;
+    await committed;
+    return value;
+  }
+
+  async get<T>(key: string): Promise<T | undefined> {
+    const bytes = await this.#kv.get(key);
+    return bytes && opened<T>(this.#seal, key, bytes);
+  }
+
+  async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
+    const entries = await this.#kv.range(range);
+    return entries.map(([key, bytes]) => [key, opened<T>(this.#seal, key, bytes)]);
+  }
+
+  /** Waits for what is being committed, then closes the store. */
+  async close(): Promise<void> {
+    await this.#deciding;
+    while (this.#writing) await this.#writing;
+    await this.#kv.close();
+  }
+
+  async #decide<T>(decide: (tx: Tx) => Promise<T>): Promise<{ value: T; committed: Promise<void> }> {
+    const failure = this.#failure;
+    const tx = new JournalTx(this.#kv, this.#seal, this.#staged);
+    const value = await decide(tx);
+    // What it decided on was lost meanwhile.
+    if (this.#failure && this.#failure !== failure) throw this.#failure.error;
+    const operations = tx.operations();
+    const committed = new Promise<void>((resolve, reject) => {
+      this.#queue.push({ operations, resolve, reject });
+    });
+    committed.catch(() => undefined);
+    for (const operation of operations) this.#staged.set(operation.key, operation);
+    this.#writing ??= this.#writeQueued();
+    return { value, committed };
+  }
+
+  async #writeQueued(): Promise<void> {
+    // One microtask later, so that transactions deciding in the same turn share the first fsync too.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const group = this.#queue;
+      this.#queue = [];
+      try {
+        const operations = group.flatMap((commit) => commit.operations);
+        if (operations.length > 0) await this.#kv.write(operations, { sync: true });
+        for (const operation of operations) {
+          if (this.#staged.get(operation.key) === operation) this.#staged.delete(operation.key);
+        }
+        for (const commit of group) commit.resolve();
+      } catch (error) {
+        for (const commit of [...group, ...this.#queue]) commit.reject(error);
+        this.#queue = [];
+        this.#staged = new Map();
+        this.#failure = { error };
+      }
+    }
+    this.#writing = undefined;
+  }
+}
+
+interface Commit {
+  operations: KvOperation[];
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** What a transaction may do. Values are plain data that the codec can carry. */
+export interface Tx {
+  get<T>(key: string): Promise<T | undefined>;
+  range<T>(range: KvRange): Promise<[key: string, value: T][]>;
+  put(key: string, value: unknown): void;
+  delete(key: string): void;
+}
+
+class JournalTx implements Tx {
+  readonly #kv: Kv;
+  readonly #seal: RecordSeal;
+  readonly #staged: ReadonlyMap<string, KvOperation>;
+  readonly #own = new Map<string, KvOperation>();
+
+  constructor(kv: Kv, seal: RecordSeal, staged: ReadonlyMap<string, KvOperation>) {
+    this.#kv = kv;
+    this.#seal = seal;
+    this.#staged = staged;
+  }
+
+  async get<T>(key: string): Promise<T | undefined> {
+    const written = this.#own.get(key) ?? this.#staged.get(key);
+    const bytes = written ? written.value : await this.#kv.get(key);
+    return bytes && opened<T>(this.#seal, key, bytes);
+  }
+
+  async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
+    const written = new Map<string, Uint8Array | undefined>();
+    const within = (key: string) => key >= range.from && key < range.to;
+    for (const [key, operation] of [...this.#staged, ...this.#own])
+      if (within(key)) written.set(key, operation.value);
+    const limit = range.limit ?? Infinity;
+    const stored = await this.#kv.range(
+      range.limit === undefined ? range : { ...range, limit: range.limit + written.size },
+    );
+    const merged = new Map(stored);
+    for (const [key, value] of written) {
+      if (value === undefined) merged.delete(key);
+      else merged.set(key, value);
+    }
+    const sorted = [...merged].sort(([a], [b]) => (a < b ? -1 : 1));
+    if (range.reverse) sorted.reverse();
+    return sorted.slice(0, limit).map(([key, bytes]) => [key, opened<T>(this.#seal, key, bytes)]);
+  }
+
+  put(key: string, value: unknown): void {
+    this.#own.set(key, { key, value: this.#seal.seal(key, value) });
+  }
+
+  delete(key: string): void {
+    this.#own.set(key, { key, value: undefined });
+  }
+
+  operations(): KvOperation[] {
+    return [...this.#own.values()];
+  }
+}
+
+/** The record under a key. Its seal proves that this store wrote it there, so its shape is what the key says. */
+function opened<T>(seal: RecordSeal, key: string, bytes: Uint8Array): T {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return seal.open(key, bytes) as T;
+}

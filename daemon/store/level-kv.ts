@@ -1,0 +1,125 @@
+import { Level } from 'level';
+import { PatchcordError } from '../../protocol/errors.ts';
+import type { Kv, KvOperation, KvRange } from './kv.ts';
+
+/**
+ * LevelDB as a {@link Kv}. After a failed write LevelDB refuses every further one until it is opened anew (seen
+ * on a full disk), so the next use reopens it.
+ *
+ * Throws `home_in_use` when another process holds the folder's lock, `store_failed` when it cannot be opened.
+ */
+export async function openLevelKv(folder: string): Promise<Kv> {
+  const kv = new LevelKv(folder);
+  await kv.open();
+  return kv;
+}
+
+class LevelKv implements Kv {
+  readonly #folder: string;
+  #db: Level<string, Uint8Array> | undefined;
+  #reopening: Promise<void> | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  async open(): Promise<void> {
+    const db = new Level<string, Uint8Array>(this.#folder, { keyEncoding: 'utf8', valueEncoding: 'view' });
+    try {
+      await db.open();
+    } catch (error) {
+      throw openError(error);
+    }
+    this.#db = db;
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    const db = await this.#ready();
+    return db.get(key);
+  }
+
+  async range({ from, to, reverse = false, limit = -1 }: KvRange): Promise<[string, Uint8Array][]> {
+    const db = await this.#ready();
+    return db.iterator({ gte: from, lt: to, reverse, limit }).all();
+  }
+
+  async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
+    const db = await this.#ready();
+    const batch = operations.map(({ key, value }) =>
+      value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value },
+    );
+    try {
+      await db.batch(batch, options);
+    } catch (error) {
+      this.#db = undefined;
+      this.#reopening = this.#reopen(db);
+      throw writeError(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#reopening?.catch(() => undefined);
+    await this.#db?.close();
+    this.#db = undefined;
+  }
+
+  async #ready(): Promise<Level<string, Uint8Array>> {
+    if (this.#db) return this.#db;
+    this.#reopening ??= this.open();
+    try {
+      await this.#reopening;
+    } finally {
+      this.#reopening = undefined;
+    }
+    if (!this.#db) throw new PatchcordError('store_failed', 'The store is closed.');
+    return this.#db;
+  }
+
+  async #reopen(broken: Level<string, Uint8Array>): Promise<void> {
+    await broken.close().catch(() => undefined);
+    await this.open();
+  }
+}
+
+function codes(error: unknown): string[] {
+  const found: string[] = [];
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ('code' in at && typeof at.code === 'string') found.push(at.code);
+  }
+  return found;
+}
+
+function openError(error: unknown): PatchcordError {
+  if (codes(error).includes('LEVEL_LOCKED')) {
+    return new PatchcordError(
+      'home_in_use',
+      'Another daemon runs in this home.',
+      'Use it as it is, stop it with `patchcord down`, or choose another --home.',
+      { cause: error },
+    );
+  }
+  return failure('The store could not be opened', error);
+}
+
+function writeError(error: unknown): PatchcordError {
+  return failure('The store could not be written', error);
+}
+
+function failure(what: string, error: unknown): PatchcordError {
+  const texts: string[] = [];
+  for (let at = error; at instanceof Error; at = at.cause) texts.push(at.message);
+  const text = texts.join(': ');
+  if (/no space|ENOSPC|disk quota/i.test(text)) {
+    return new PatchcordError(
+      'disk_full',
+      'The disk is full; nothing was accepted.',
+      'Free some space and try again.',
+      {
+        cause: error,
+      },
+    );
+  }
+  return new PatchcordError('store_failed', `${what}: ${text}.`, 'Check the disk and the home folder.', {
+    cause: error,
+  });
+}

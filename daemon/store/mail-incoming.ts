@@ -1,0 +1,216 @@
+import { decideArrival, decideGaps, gapDueAt, type Line } from '../../protocol/delivery/line.ts';
+import { INBOX_MAX } from '../../protocol/limits.ts';
+import type { Message, Unsend, Void } from '../../protocol/letter.ts';
+import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import type { Tx } from './journal.ts';
+import { below, key, readLine, readTally, type HeldRecord, type Known } from './mail-records.ts';
+import type { Arrived, MailRecord, Released, ThreadRecord } from './mail-store.ts';
+
+/** What arrives from other machines, each function within one transaction. */
+
+export type Placed =
+  | { taken: true; state: ReceiptState; released: Released[]; gapDueAtMs: number | undefined }
+  | { taken: false; code: 'mailbox_full' | 'invalid_id'; retry: boolean };
+
+export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<Placed> {
+  const { letter, nowMs } = arrival;
+  const [agent, sender] = [letter.to.id, letter.from.id];
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  if (known && known.peer !== sender) return { taken: false, code: 'invalid_id', retry: false };
+  const placed = known !== undefined && known.void?.placed !== false;
+  if (placed) {
+    const state =
+      letter.k === 'void' ? await withdraw(tx, agent, letter.id, known) : await stateOf(tx, agent, known);
+    return { taken: true, state, released: [], gapDueAtMs: undefined };
+  }
+  const isVoid = letter.k === 'void' || known !== undefined;
+  if (!isVoid && (await readTally(tx, agent)).pending >= INBOX_MAX) {
+    return { taken: false, code: 'mailbox_full', retry: true };
+  }
+  const line = await readLine(tx, agent, sender);
+  const verdict = decideArrival(line, { seq: letter.seq, id: letter.id, known: false }, nowMs);
+  if (verdict.verdict === 'full') return { taken: false, code: 'mailbox_full', retry: true };
+  if (verdict.verdict === 'duplicate') throw new Error('a message that is not known cannot be a duplicate');
+  const released: Released[] = [];
+  const own: HeldRecord = {
+    letter: isVoid ? asVoid(letter) : letter,
+    ns: arrival.ns,
+    machine: arrival.machine,
+  };
+  if (verdict.verdict === 'hold') {
+    tx.put(key.held(agent, sender, letter.seq), own);
+    const mark: Known = { peer: sender, number: 0, heldSeq: letter.seq };
+    tx.put(key.known(agent, letter.id), isVoid ? { ...mark, void: { placed: true } } : mark);
+  } else {
+    await release(tx, own, { nowMs, late: verdict.verdict === 'late' }, released);
+    const freed = verdict.verdict === 'release' ? verdict.freed : [];
+    for (const held of freed) await releaseHeld(tx, agent, sender, held.seq, { nowMs }, released);
+  }
+  putLine(tx, agent, sender, verdict.line);
+  const state = isVoid ? 'unsent' : 'delivered';
+  return { taken: true, state, released, gapDueAtMs: gapDueAt(verdict.line) };
+}
+
+/** Takes a message back, or makes sure that it will never be shown when it has not arrived yet. */
+export async function placeUnsend(tx: Tx, { letter }: Arrived<Unsend>): Promise<ReceiptState> {
+  const agent = letter.to.id;
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  if (known) return known.peer === letter.from.id ? withdraw(tx, agent, letter.id, known) : 'unsent';
+  const mark: Known = { peer: letter.from.id, number: 0, void: { placed: false } };
+  tx.put(key.known(agent, letter.id), mark);
+  return 'unsent';
+}
+
+/** Lets the sent message climb; true when that changed it. The receipt's signature is the caller's to check. */
+export async function placeReceipt(tx: Tx, ns: string, receipt: Receipt): Promise<boolean> {
+  const known = await tx.get<Known>(key.known(receipt.sender, receipt.id));
+  if (!known?.number || known.peer !== receipt.recipient) return false;
+  const record = await tx.get<MailRecord>(key.history(receipt.sender, known.number));
+  if (record?.direction !== 'sent' || record.ns !== ns || record.machine !== receipt.by) return false;
+  if (record.status === 'pending') return false;
+  const status = climb(record.status, receipt.state);
+  if (status === record.status) return false;
+  tx.put(key.history(receipt.sender, known.number), { ...record, status });
+  return true;
+}
+
+/** Gives up what is overdue in every line that holds something back. */
+export async function giveUpGaps(
+  tx: Tx,
+  nowMs: number,
+): Promise<{ released: Released[]; dueAtMs: number | undefined }> {
+  const released: Released[] = [];
+  let dueAtMs: number | undefined;
+  for (const [gapKey] of await tx.range(below('gap/'))) {
+    const [, agent = '', sender = ''] = gapKey.split('/');
+    const decision = decideGaps(await readLine(tx, agent, sender), nowMs);
+    for (const { held, missingBefore } of decision.freed) {
+      await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
+    }
+    if (decision.freed.length > 0) putLine(tx, agent, sender, decision.line);
+    if (decision.dueAtMs !== undefined) dueAtMs = Math.min(dueAtMs ?? Infinity, decision.dueAtMs);
+  }
+  return { released, dueAtMs };
+}
+
+/** The one transition out of unread that is not reading: only what no session was ever shown. */
+async function withdraw(tx: Tx, agent: string, messageId: string, known: Known): Promise<ReceiptState> {
+  if (known.void) return 'unsent';
+  if (known.heldSeq !== undefined) {
+    const heldKey = key.held(agent, known.peer, known.heldSeq);
+    const held = await tx.get<HeldRecord>(heldKey);
+    if (held) tx.put(heldKey, { ...held, letter: asVoid(held.letter) });
+    tx.put(key.known(agent, messageId), { ...known, void: { placed: true } } satisfies Known);
+    return 'unsent';
+  }
+  const historyKey = key.history(agent, known.number);
+  const record = await tx.get<MailRecord>(historyKey);
+  if (!record) return 'read';
+  if (record.status !== 'pending' || record.shownAtMs !== undefined) return stateOfRecord(record);
+  tx.put(historyKey, {
+    ...record,
+    status: 'unsent',
+    message: { ...record.message, content: '' },
+  } satisfies MailRecord);
+  tx.delete(key.pending(agent, known.number));
+  const tally = await readTally(tx, agent);
+  tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1 });
+  return 'unsent';
+}
+
+async function stateOf(tx: Tx, agent: string, known: Known): Promise<ReceiptState> {
+  if (known.void) return 'unsent';
+  if (known.heldSeq !== undefined) return 'delivered';
+  const record = await tx.get<MailRecord>(key.history(agent, known.number));
+  return record ? stateOfRecord(record) : 'delivered';
+}
+
+function stateOfRecord(record: MailRecord): ReceiptState {
+  return record.status === 'pending' ? 'delivered' : record.status;
+}
+
+async function releaseHeld(
+  tx: Tx,
+  agent: string,
+  sender: string,
+  seq: number,
+  circumstances: { nowMs: number; missingBefore?: number },
+  released: Released[],
+): Promise<void> {
+  const heldKey = key.held(agent, sender, seq);
+  const held = await tx.get<HeldRecord>(heldKey);
+  if (!held) return;
+  tx.delete(heldKey);
+  await release(tx, held, circumstances, released);
+}
+
+/** Makes a message visible: history, inbox, thread, and the message that it answers. A void only takes its place. */
+async function release(
+  tx: Tx,
+  { letter, ns, machine }: HeldRecord,
+  circumstances: { nowMs: number; late?: boolean; missingBefore?: number },
+  released: Released[],
+): Promise<void> {
+  const [agent, sender] = [letter.to.id, letter.from.id];
+  if (letter.k === 'void') {
+    tx.put(key.known(agent, letter.id), { peer: sender, number: 0, void: { placed: true } } satisfies Known);
+    return;
+  }
+  const { nowMs, late, missingBefore } = circumstances;
+  const tally = await readTally(tx, agent);
+  const number = tally.number + 1;
+  const record: MailRecord = {
+    number,
+    direction: 'received',
+    ns,
+    message: letter,
+    machine,
+    status: 'pending',
+    acceptedAtMs: nowMs,
+    ...(late ? { late } : {}),
+    ...(missingBefore ? { missingBefore } : {}),
+  };
+  tx.put(key.history(agent, number), record);
+  tx.put(key.pending(agent, number), true);
+  tx.put(key.known(agent, letter.id), { peer: sender, number } satisfies Known);
+  tx.put(key.tally(agent), { ...tally, number, pending: tally.pending + 1 });
+  if (letter.thread) await joinThread(tx, agent, letter.thread, letter.resolve ? nowMs : undefined);
+  if (letter.reply_to) await markReplied(tx, agent, letter);
+  released.push({ agent, messageId: letter.id });
+}
+
+/** Adds a message to a thread: opens or reopens it, or resolves it. Of two roots the lower id stays. */
+export async function joinThread(
+  tx: Tx,
+  agent: string,
+  thread: { slug: string; root: string },
+  resolvedAtMs: number | undefined,
+): Promise<ThreadRecord> {
+  const known = await tx.get<ThreadRecord>(key.thread(agent, thread.slug));
+  const root = known && known.root < thread.root ? known.root : thread.root;
+  const record: ThreadRecord = {
+    slug: thread.slug,
+    root,
+    ...(resolvedAtMs === undefined ? {} : { resolvedAtMs }),
+  };
+  tx.put(key.thread(agent, thread.slug), record);
+  return record;
+}
+
+async function markReplied(tx: Tx, agent: string, letter: Message): Promise<void> {
+  const known = await tx.get<Known>(key.known(agent, letter.reply_to!));
+  if (!known?.number || known.peer !== letter.from.id) return;
+  const record = await tx.get<MailRecord>(key.history(agent, known.number));
+  if (record?.direction !== 'sent' || record.status === 'pending') return;
+  tx.put(key.history(agent, known.number), { ...record, status: climb(record.status, 'replied') });
+}
+
+function putLine(tx: Tx, agent: string, sender: string, line: Line): void {
+  tx.put(key.lineIn(agent, sender), line);
+  if (line.held.length > 0) tx.put(key.gap(agent, sender), true);
+  else tx.delete(key.gap(agent, sender));
+}
+
+function asVoid(letter: Message | Void): Void {
+  return { k: 'void', id: letter.id, seq: letter.seq, from: letter.from, to: letter.to };
+}

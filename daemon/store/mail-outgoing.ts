@@ -1,0 +1,174 @@
+import { PatchcordError } from '../../protocol/errors.ts';
+import { OUTBOX_MAX } from '../../protocol/limits.ts';
+import type { Message } from '../../protocol/letter.ts';
+import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import type { Tx } from './journal.ts';
+import { joinThread } from './mail-incoming.ts';
+import { key, queue, readTally, unqueue, type Known } from './mail-records.ts';
+import type {
+  Accepted,
+  MailRecord,
+  Outgoing,
+  OutboxEntry,
+  Settled,
+  TakeBack,
+  ThreadRecord,
+} from './mail-store.ts';
+
+/** What this machine's agents send, each function within one transaction. */
+
+export async function accept(tx: Tx, outgoing: Outgoing): Promise<Accepted> {
+  const { from, nowMs } = outgoing;
+  let thread: ThreadRecord | undefined;
+  if (outgoing.thread) {
+    const known = await tx.get<ThreadRecord>(key.thread(from.id, outgoing.thread));
+    const joined = { slug: outgoing.thread, root: known?.root ?? outgoing.copies[0]!.id };
+    thread = await joinThread(tx, from.id, joined, outgoing.resolve ? nowMs : undefined);
+  }
+  const copies: Accepted['copies'] = [];
+  for (const copy of outgoing.copies) copies.push(await acceptCopy(tx, outgoing, copy, thread));
+  return { thread, copies };
+}
+
+async function acceptCopy(
+  tx: Tx,
+  outgoing: Outgoing,
+  copy: Outgoing['copies'][number],
+  thread: ThreadRecord | undefined,
+): Promise<Accepted['copies'][number]> {
+  const { from, nowMs, boot, ns } = outgoing;
+  const toSelf = copy.to.id === from.id;
+  const waiting = (await tx.get<number>(key.outboxCount(copy.machine))) ?? 0;
+  if (!toSelf && waiting >= OUTBOX_MAX) return { id: copy.id, error: 'outbox_full' };
+  const seq = toSelf ? 1 : ((await tx.get<number>(key.lineOut(from.id, copy.to.id))) ?? 0) + 1;
+  const message: Message = {
+    k: 'message',
+    id: copy.id,
+    seq,
+    from,
+    to: copy.to,
+    content: outgoing.content,
+    sent_at: nowMs,
+    ...(thread ? { thread: { slug: thread.slug, root: thread.root } } : {}),
+    ...(outgoing.replyTo ? { reply_to: outgoing.replyTo } : {}),
+    ...(outgoing.resolve ? { resolve: true } : {}),
+    ...(outgoing.group ? { group: outgoing.group } : {}),
+  };
+  let number: number | undefined;
+  if (!toSelf) {
+    number = await queue(tx, { machine: copy.machine, ns, letter: message, agent: from.id, boot });
+    tx.put(key.lineOut(from.id, copy.to.id), seq);
+  }
+  const tally = await readTally(tx, from.id);
+  const record: MailRecord = {
+    number: tally.number + 1,
+    direction: toSelf ? 'received' : 'sent',
+    ns,
+    message,
+    machine: copy.machine,
+    status: toSelf ? 'deferred' : 'queued',
+    acceptedAtMs: nowMs,
+    ...(number === undefined ? {} : { outbox: number }),
+  };
+  tx.put(key.history(from.id, record.number), record);
+  tx.put(key.known(from.id, copy.id), { peer: copy.to.id, number: record.number } satisfies Known);
+  tx.put(key.tally(from.id), {
+    ...tally,
+    number: record.number,
+    deferred: tally.deferred + (toSelf ? 1 : 0),
+  });
+  if (toSelf) tx.put(key.deferred(from.id, record.number), true);
+  return { id: copy.id, number };
+}
+
+/** The outbox entry is answered: by a receipt, by a refusal for good, or by a bare acknowledgement. */
+export async function settle(
+  tx: Tx,
+  machine: string,
+  number: number,
+  answer: { receipt?: Receipt | undefined; refusal?: MailRecord['refusal'] },
+): Promise<Settled> {
+  const entry = await unqueue(tx, machine, number);
+  if (!entry?.agent || entry.letter.k === 'receipts') return {};
+  const { agent, letter } = entry;
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
+  if (!record || record.status === 'pending') return {};
+  const refused = answer.refusal !== undefined && letter.k !== 'unsend';
+  const said: ReceiptState = answer.receipt?.state ?? (refused ? 'refused' : record.status);
+  const status = climb(record.status, said);
+  const { outbox, ...rest } = record;
+  const after: MailRecord = { ...rest, status };
+  if (outbox !== undefined && outbox !== number) after.outbox = outbox;
+  if (status === 'refused' && answer.refusal) after.refusal = answer.refusal;
+  tx.put(key.history(agent, record.number), after);
+  return { about: { agent, messageId: letter.id, kind: letter.k, state: said } };
+}
+
+export async function takeBack(
+  tx: Tx,
+  request: {
+    agent: string;
+    messageId: string;
+    neverLeft: (machine: string, entry: OutboxEntry) => boolean;
+    boot: string;
+  },
+): Promise<TakeBack> {
+  const { agent, messageId, boot } = request;
+  const known = await tx.get<Known>(key.known(agent, messageId));
+  const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
+  if (!record || (record.direction === 'received' && record.status === 'unsent'))
+    throw unknownMessage(messageId);
+  if (record.direction !== 'sent') {
+    if (record.message.from.id === agent) return { status: 'already_read' };
+    throw new PatchcordError(
+      'not_sender',
+      'That message is not yours to take back.',
+      'unsend works for messages you sent.',
+    );
+  }
+  switch (record.status) {
+    case 'pending':
+    case 'read':
+    case 'deferred':
+    case 'replied':
+      return { status: 'already_read' };
+    case 'unsent':
+    case 'refused':
+    case 'expired':
+      return { status: 'unsent' };
+    case 'queued':
+    case 'held':
+    case 'delivered':
+      break;
+  }
+  const { message, machine, ns } = record;
+  const letter = { id: message.id, from: message.from, to: message.to };
+  const entry =
+    record.outbox === undefined ? undefined : await tx.get<OutboxEntry>(key.outbox(machine, record.outbox));
+  if (!entry) {
+    const number = await queue(tx, { machine, ns, letter: { k: 'unsend', ...letter }, agent, boot });
+    tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
+    return { status: 'asked', machine, number };
+  }
+  if (entry.letter.k !== 'message') return { status: 'asked', machine, number: entry.number };
+  const voided = { k: 'void' as const, seq: message.seq, ...letter };
+  if (request.neverLeft(machine, entry)) {
+    tx.put(key.outbox(machine, entry.number), { ...entry, letter: voided } satisfies OutboxEntry);
+    tx.put(key.history(agent, record.number), { ...record, status: 'unsent' } satisfies MailRecord);
+    return { status: 'unsent' };
+  }
+  // A new number: an acknowledgement of the old one says nothing about the void.
+  await unqueue(tx, machine, entry.number);
+  const number = await queue(tx, { machine, ns, letter: voided, agent, boot });
+  tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
+  return { status: 'asked', machine, number, replaced: entry.number };
+}
+
+export function unknownMessage(messageId: string): PatchcordError {
+  return new PatchcordError(
+    'unknown_message',
+    `No message ${messageId} here.`,
+    'Use a message_id exactly as inbox(), wait_for_message() or recall() showed it.',
+  );
+}

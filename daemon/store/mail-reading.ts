@@ -1,0 +1,118 @@
+import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
+import type { Tx } from './journal.ts';
+import { unknownMessage } from './mail-outgoing.ts';
+import { below, key, numberOf, queue, readTally, type Known } from './mail-records.ts';
+import type { MailRecord, Mark } from './mail-store.ts';
+
+/** What agents do with what they received, each function within one transaction. */
+
+export type SignReceipt = (receipt: Omit<Receipt, 'v' | 'by'>) => Uint8Array;
+
+/** Receipts that fit one letter. */
+const RECEIPTS_PER_LETTER_MAX = 100;
+
+export async function show(
+  tx: Tx,
+  agent: string,
+  limit: number,
+  except: ReadonlySet<number>,
+  nowMs: number,
+): Promise<MailRecord[]> {
+  const entries = await tx.range({ ...below(`pending/${agent}/`), limit: limit + except.size });
+  const numbers = entries.map(([entryKey]) => numberOf(entryKey)).filter((number) => !except.has(number));
+  const records: MailRecord[] = [];
+  for (const number of numbers.slice(0, limit)) {
+    const record = await tx.get<MailRecord>(key.history(agent, number));
+    if (!record) continue;
+    records.push(record);
+    if (record.shownAtMs === undefined) {
+      tx.put(key.history(agent, number), { ...record, shownAtMs: nowMs } satisfies MailRecord);
+    }
+  }
+  return records;
+}
+
+/** Returns the machines that a read receipt was queued for. */
+export async function confirm(
+  tx: Tx,
+  agent: string,
+  numbers: readonly number[],
+  context: { sign: SignReceipt; boot: string; nowMs: number },
+): Promise<string[]> {
+  const read: MailRecord[] = [];
+  for (const number of numbers) {
+    const record = await tx.get<MailRecord>(key.history(agent, number));
+    if (record?.direction !== 'received' || record.status !== 'pending') continue;
+    read.push(record);
+    tx.delete(key.pending(agent, number));
+    tx.put(key.history(agent, number), { ...record, status: 'read' } satisfies MailRecord);
+  }
+  if (read.length === 0) return [];
+  const tally = await readTally(tx, agent);
+  tx.put(key.tally(agent), { ...tally, pending: tally.pending - read.length });
+  return tell(tx, read, 'read', context);
+}
+
+/**
+ * Marks a received message deferred or replied. A deferred one's sender is told by a receipt; a replied one's
+ * by the reply.
+ */
+export async function mark(
+  tx: Tx,
+  agent: string,
+  { messageId, status }: Mark,
+  context: { sign: SignReceipt; boot: string; nowMs: number },
+): Promise<string[]> {
+  const known = await tx.get<Known>(key.known(agent, messageId));
+  const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
+  if (record?.direction !== 'received' || record.status === 'unsent') throw unknownMessage(messageId);
+  if (record.status === status) return [];
+  const tally = await readTally(tx, agent);
+  if (record.status === 'pending') {
+    tx.delete(key.pending(agent, record.number));
+    tally.pending -= 1;
+  }
+  if (record.status === 'deferred') {
+    tx.delete(key.deferred(agent, record.number));
+    tally.deferred -= 1;
+  }
+  if (status === 'deferred') {
+    tx.put(key.deferred(agent, record.number), true);
+    tally.deferred += 1;
+  }
+  tx.put(key.tally(agent), tally);
+  tx.put(key.history(agent, record.number), { ...record, status } satisfies MailRecord);
+  const toSelf = record.message.from.id === agent;
+  return status === 'deferred' && !toSelf ? tell(tx, [record], 'deferred', context) : [];
+}
+
+/** Queues receipts to the home machines of the records' senders. */
+async function tell(
+  tx: Tx,
+  records: readonly MailRecord[],
+  state: ReceiptState,
+  { sign, boot, nowMs }: { sign: SignReceipt; boot: string; nowMs: number },
+): Promise<string[]> {
+  const letters = new Map<string, { ns: string; machine: string; receipts: Uint8Array[] }>();
+  for (const { ns, machine, message } of records) {
+    const receipt = sign({
+      ns,
+      id: message.id,
+      sender: message.from.id,
+      recipient: message.to.id,
+      state,
+      at: nowMs,
+    });
+    const place = `${machine} ${ns}`;
+    const letter = letters.get(place) ?? { ns, machine, receipts: [] };
+    letter.receipts.push(receipt);
+    letters.set(place, letter);
+  }
+  for (const { ns, machine, receipts } of letters.values()) {
+    for (let at = 0; at < receipts.length; at += RECEIPTS_PER_LETTER_MAX) {
+      const part = receipts.slice(at, at + RECEIPTS_PER_LETTER_MAX);
+      await queue(tx, { machine, ns, letter: { k: 'receipts', receipts: part }, boot });
+    }
+  }
+  return [...new Set([...letters.values()].map(({ machine }) => machine))];
+}

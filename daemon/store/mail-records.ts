@@ -1,0 +1,106 @@
+import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
+import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
+import type { OutboxEntry, Tally } from './mail-store.ts';
+import type { Tx } from './journal.ts';
+
+/**
+ * Where the mail lies. One line a kind of record; AGENT is an agent id, N a number of 12 digits.
+ *
+ *     history/AGENT/N           MailRecord
+ *     pending/AGENT/N           true: unread, in the order of release
+ *     deferred/AGENT/N          true
+ *     known/AGENT/ID            Known: where a message is; also the dedupe mark
+ *     held/AGENT/SENDER/N       HeldRecord: beyond a gap, by sequence
+ *     line-in/AGENT/SENDER      Line
+ *     gap/AGENT/SENDER          true: the line holds something back
+ *     line-out/AGENT/RECIPIENT  number: last sequence given
+ *     thread/AGENT/SLUG         ThreadRecord
+ *     tally/AGENT               StoredTally
+ *     outbox/MACHINE/N          OutboxEntry
+ *     outbox-count/MACHINE      number
+ *     outbox-number             number: last given
+ */
+export const key = {
+  history: (agent: string, number: number) => `history/${agent}/${digits(number)}`,
+  pending: (agent: string, number: number) => `pending/${agent}/${digits(number)}`,
+  deferred: (agent: string, number: number) => `deferred/${agent}/${digits(number)}`,
+  known: (agent: string, messageId: string) => `known/${agent}/${messageId}`,
+  held: (agent: string, sender: string, seq: number) => `held/${agent}/${sender}/${digits(seq)}`,
+  lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
+  gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
+  lineOut: (agent: string, recipient: string) => `line-out/${agent}/${recipient}`,
+  thread: (agent: string, slug: string) => `thread/${agent}/${Buffer.from(slug).toString('hex')}`,
+  tally: (agent: string) => `tally/${agent}`,
+  outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
+  outboxCount: (machine: string) => `outbox-count/${machine}`,
+  outboxNumber: 'outbox-number',
+};
+
+/** The range of all keys below a prefix that ends in a slash. */
+export function below(prefix: string): { from: string; to: string } {
+  return { from: prefix, to: `${prefix.slice(0, -1)}0` };
+}
+
+export function digits(number: number): string {
+  return String(number).padStart(12, '0');
+}
+
+export function numberOf(keyText: string): number {
+  return Number(keyText.slice(keyText.lastIndexOf('/') + 1));
+}
+
+/** What became of a message id at one agent. */
+export interface Known {
+  /** The other side, so that nobody can use up another's ids. */
+  peer: string;
+  /** Its number in the history; 0 when it is not there (held back, or void). */
+  number: number;
+  /** Its place in the line while it is held back. */
+  heldSeq?: number;
+  /** It was taken back before it was visible. `placed` once its place in the line is taken. */
+  void?: { placed: boolean };
+}
+
+export interface HeldRecord {
+  letter: Message | Void;
+  ns: string;
+  machine: string;
+}
+
+/** Counts of one agent, and the last history number given. */
+export interface StoredTally extends Tally {
+  number: number;
+}
+
+export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<StoredTally> {
+  return (await tx.get<StoredTally>(key.tally(agent))) ?? { pending: 0, deferred: 0, number: 0 };
+}
+
+export async function readLine(tx: Tx, agent: string, sender: string): Promise<Line> {
+  return (await tx.get<Line>(key.lineIn(agent, sender))) ?? EMPTY_LINE;
+}
+
+/** Appends a letter to the outbox of a machine and returns its number. */
+export async function queue(
+  tx: Tx,
+  entry: { machine: string; ns: string; letter: Letter; agent?: string; boot: string },
+): Promise<number> {
+  const { machine, ...rest } = entry;
+  const number = ((await tx.get<number>(key.outboxNumber)) ?? 0) + 1;
+  const sizeBytes = encodeLetter(entry.letter).length;
+  tx.put(key.outboxNumber, number);
+  tx.put(key.outbox(machine, number), { ...rest, number, sizeBytes } satisfies OutboxEntry);
+  tx.put(key.outboxCount(machine), ((await tx.get<number>(key.outboxCount(machine))) ?? 0) + 1);
+  return number;
+}
+
+/** Takes an entry out of the outbox and returns it. */
+export async function unqueue(tx: Tx, machine: string, number: number): Promise<OutboxEntry | undefined> {
+  const entry = await tx.get<OutboxEntry>(key.outbox(machine, number));
+  if (!entry) return undefined;
+  tx.delete(key.outbox(machine, number));
+  const count = ((await tx.get<number>(key.outboxCount(machine))) ?? 1) - 1;
+  if (count > 0) tx.put(key.outboxCount(machine), count);
+  else tx.delete(key.outboxCount(machine));
+  return entry;
+}

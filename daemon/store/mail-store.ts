@@ -1,0 +1,172 @@
+import type { ErrorCode } from '../../protocol/errors.ts';
+import type { Letter, Message, Party, Unsend, Void } from '../../protocol/letter.ts';
+import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
+
+/**
+ * Everything the mail of this machine's agents needs of a store. Each method that writes is one atomic, synced
+ * batch: when it resolves, it survives a power cut; when it throws, it did not happen. `daemon/store/kv-mail-store.ts`
+ * keeps it in LevelDB; another implementation has to pass test/unit/mail-store-suite.ts.
+ */
+export interface MailStore {
+  /** Puts a message into the sender's history and, a copy per recipient, into the outbox. */
+  accept(outgoing: Outgoing): Promise<Accepted>;
+  /** Marks a received message deferred or replied without saying anything to its sender. Throws `unknown_message`. */
+  mark(agent: string, mark: Mark, boot: string, nowMs: number): Promise<Queued>;
+
+  /** A page of the outbox for a machine, by rising number; ends early at `sizeBytesMax`, never empty before the end. */
+  outboxPage(machine: string, after: number, limit: number, sizeBytesMax: number): Promise<OutboxEntry[]>;
+  outboxEntry(machine: string, number: number): Promise<OutboxEntry | undefined>;
+  outboxCount(machine: string): Promise<number>;
+  /** Machines that have something in the outbox. */
+  outboxMachines(): Promise<string[]>;
+  /** The peer has the parcel: takes it out of the outbox and lets the message climb to the receipt's state. */
+  settle(machine: string, number: number, receipt: Receipt | undefined): Promise<Settled>;
+  /** The peer refused the parcel for good. */
+  refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
+
+  /** A message or void from an agent's home machine. */
+  receive(arrival: Arrived<Message | Void>): Promise<Received>;
+  /** A request to take a message back. */
+  receiveUnsend(arrival: Arrived<Unsend>): Promise<{ state: ReceiptState; receipt: Uint8Array }>;
+  /** Receipts for messages that this machine's agents sent to agents of `machine`. Returns those that changed something. */
+  receiveReceipts(namespace: string, receipts: readonly Receipt[]): Promise<Receipt[]>;
+  /** Gives up gaps that have held something back for too long, and says when to look again. */
+  giveUpGaps(nowMs: number): Promise<{ released: Released[]; dueAtMs: number | undefined }>;
+
+  /**
+   * Pending messages, oldest first, without those of `except`; marks them shown before it resolves. The records
+   * are as they were before: one that has `shownAtMs` was shown to an earlier session.
+   */
+  show(agent: string, limit: number, except: ReadonlySet<number>, nowMs: number): Promise<MailRecord[]>;
+  /** What was shown is read now; its senders are told. Numbers that are no longer pending are passed over. */
+  confirm(agent: string, numbers: readonly number[], boot: string, nowMs: number): Promise<Queued>;
+  /**
+   * Takes back a sent message. `neverLeft` says of an outbox number whether it is certain that no other machine
+   * has seen it. Throws `unknown_message`, `not_sender`.
+   */
+  takeBack(request: {
+    agent: string;
+    messageId: string;
+    neverLeft: (machine: string, entry: OutboxEntry) => boolean;
+    boot: string;
+  }): Promise<TakeBack>;
+
+  /** Pending messages, oldest first. Marks nothing. */
+  pending(agent: string, limit: number): Promise<MailRecord[]>;
+  deferred(agent: string, limit: number): Promise<MailRecord[]>;
+  tally(agent: string): Promise<Tally>;
+  find(agent: string, messageId: string): Promise<MailRecord | undefined>;
+  /** History, newest first, of what is visible to the agent; pages by `before`. */
+  history(agent: string, limit: number, before?: number): Promise<MailRecord[]>;
+  thread(agent: string, slug: string): Promise<ThreadRecord | undefined>;
+}
+
+/** A message in one agent's history. `number` rises in the order in which this machine accepted or released it. */
+export interface MailRecord {
+  number: number;
+  direction: 'sent' | 'received';
+  ns: string;
+  message: Message;
+  /** Home machine of the other side. */
+  machine: string;
+  status: 'pending' | ReceiptState;
+  acceptedAtMs: number;
+  /** First shown to a session then. */
+  shownAtMs?: number;
+  /** How many messages of this sender before it were given up as missing. */
+  missingBefore?: number;
+  late?: boolean;
+  /** Why it was refused. */
+  refusal?: ErrorCode;
+  /** Its place in the outbox while it is there. */
+  outbox?: number;
+}
+
+export interface Outgoing {
+  ns: string;
+  from: Party;
+  copies: { id: string; to: Party; machine: string }[];
+  content: string;
+  /** Slug of the thread, if any. The first message of a thread becomes its root. */
+  thread?: string;
+  replyTo?: string;
+  resolve?: boolean;
+  group?: string;
+  /** What becomes of the message that this one answers. */
+  mark?: Mark;
+  /** This start of the daemon. */
+  boot: string;
+  nowMs: number;
+}
+
+export interface Mark {
+  messageId: string;
+  status: 'deferred' | 'replied';
+}
+
+export interface Accepted {
+  thread: ThreadRecord | undefined;
+  /** One a copy: its outbox number, none for a note to oneself; or the error that kept it out. */
+  copies: ({ id: string; number: number | undefined } | { id: string; error: ErrorCode })[];
+}
+
+export interface ThreadRecord {
+  slug: string;
+  /** Id of the message that opened the thread. */
+  root: string;
+  resolvedAtMs?: number;
+}
+
+/** One letter that waits for a machine. */
+export interface OutboxEntry {
+  number: number;
+  ns: string;
+  letter: Letter;
+  /** The local agent whose message it carries, takes back, or voids. */
+  agent?: string;
+  /** The start of the daemon that queued it. */
+  boot: string;
+  sizeBytes: number;
+}
+
+/** What settling an outbox entry meant for the message it was about. */
+export interface Settled {
+  about?: { agent: string; messageId: string; kind: 'message' | 'void' | 'unsend'; state: ReceiptState };
+}
+
+export interface Arrived<L> {
+  ns: string;
+  /** The sender's home machine, verified. */
+  machine: string;
+  letter: L;
+  nowMs: number;
+}
+
+export type Received =
+  /** It is fsynced here; `receipt` says which state it reached, `released` what became visible. */
+  | { taken: true; receipt: Uint8Array; released: Released[]; gapDueAtMs: number | undefined }
+  | { taken: false; code: ErrorCode; retry: boolean };
+
+export interface Released {
+  agent: string;
+  messageId: string;
+}
+
+/** The machines for which the outbox got something new. */
+export interface Queued {
+  machines: string[];
+}
+
+export type TakeBack =
+  /** Nobody will see it. */
+  | { status: 'unsent' }
+  /** The recipient's machine is asked by outbox entry `number`; `replaced` is the entry it takes the place of. */
+  | { status: 'asked'; machine: string; number: number; replaced?: number }
+  /** Known to be read, or further. */
+  | { status: 'already_read' };
+
+export interface Tally {
+  /** Unread messages. */
+  pending: number;
+  deferred: number;
+}

@@ -1,0 +1,76 @@
+import { z } from 'zod';
+
+/** What the daemon's API tells the command line and the console, apart from the seven tools. */
+
+const zTime = z.string().describe('ISO 8601, UTC');
+export const zRole = z.enum(['admin', 'member', 'keeper']);
+
+export const zNamespaceView = z.object({
+  namespace: z.string(),
+  id: z.string(),
+  role: zRole,
+  members: z.number().int(),
+  agents: z.array(z.string()).describe('every agent known in it, this machine or another'),
+});
+export type NamespaceView = z.infer<typeof zNamespaceView>;
+
+export const zMemberView = z.object({
+  machine: z.string().describe('the label it was admitted with'),
+  peer_id: z.string(),
+  role: zRole,
+  online: z.boolean(),
+  self: z.boolean(),
+  agents: z.array(z.string()),
+});
+export type MemberView = z.infer<typeof zMemberView>;
+
+export const zInviteView = z.object({ ticket: z.string(), expires_at: zTime });
+export type InviteView = z.infer<typeof zInviteView>;
+
+export const zJoinView = z.object({
+  namespace: z.string(),
+  id: z.string(),
+  admitted_by: z.string().describe('label of the machine that admitted this one'),
+  members: z.array(zMemberView),
+  /** False when this machine was a member already. */
+  joined: z.boolean(),
+});
+export type JoinView = z.infer<typeof zJoinView>;
+
+export const zLocalAgentView = z.object({
+  agent: z.string().describe('name@namespace'),
+  id: z.string(),
+  online: z.boolean(),
+  last_seen: zTime.nullable(),
+  client: z.string(),
+  pending: z.number().int(),
+  deferred: z.number().int(),
+  /** False when `agent add` found the agent already there. */
+  added: z.boolean().optional(),
+});
+export type LocalAgentView = z.infer<typeof zLocalAgentView>;
+
+export const zStatusView = z.object({
+  version: z.string(),
+  pid: z.number().int(),
+  home: z.string(),
+  machine: z.string().describe('label'),
+  peer_id: z.string(),
+  started_at: zTime,
+  listen: z.array(z.string()),
+  http: z.string(),
+  socket: z.string(),
+  namespaces: z.array(zNamespaceView),
+  agents: z.array(zLocalAgentView),
+  links: z.array(
+    z.object({
+      machine: z.string(),
+      peer_id: z.string(),
+      up: z.boolean(),
+      address: z.string().optional(),
+      last_error: z.string().optional(),
+      queued: z.number().int().describe('parcels that wait for this machine'),
+    }),
+  ),
+});
+export type StatusView = z.infer<typeof zStatusView>;

@@ -1,0 +1,214 @@
+import { RETRY_BASE_MS, RETRY_MAX_MS } from '../limits.ts';
+
+/**
+ * The sending side of delivery: brings the outbox for one machine across, at least once, in order, never more
+ * at a time than the peer's window.
+ *
+ * Invariants:
+ * - what is in flight fits the window (or is one parcel alone);
+ * - on a new link everything unsettled is sent again from the lowest number;
+ * - an entry leaves only by `settled`; the courier itself never gives one up;
+ * - with no link nothing is sent and no timer runs.
+ */
+export interface Courier {
+  window: { frames: number; sizeBytes: number } | undefined;
+  /** Counts links, so that what was loaded for an earlier one is not taken for this one's. */
+  epoch: number;
+  /** The last number that was loaded since the link came up. */
+  cursor: number;
+  /** Whether the outbox may hold more beyond the cursor. */
+  more: boolean;
+  loading: boolean;
+  /** Loaded, not yet sent. */
+  ready: Entry[];
+  /** Sent and not answered. */
+  inflight: Map<number, Flight>;
+  inflightSizeBytes: number;
+  /** Refused for now, to be sent again. */
+  paused: Map<number, Flight>;
+}
+
+export interface Entry {
+  number: number;
+  sizeBytes: number;
+}
+
+interface Flight extends Entry {
+  attempts: number;
+  /** When it is sent again if nothing is heard. */
+  againAtMs: number;
+}
+
+export type CourierEvent =
+  | { type: 'link-up'; window: { frames: number; sizeBytes: number } }
+  | { type: 'link-down' }
+  /** The outbox got new entries. */
+  | { type: 'appended' }
+  /** The answer to a `load`. */
+  | { type: 'loaded'; epoch: number; entries: Entry[]; more: boolean }
+  /** The peer has it, or it was refused for good, or it was taken out of the outbox. */
+  | { type: 'settled'; number: number }
+  /** The peer cannot take it now. */
+  | { type: 'postponed'; number: number }
+  | { type: 'tick' };
+
+export type CourierEffect =
+  | { type: 'load'; after: number; epoch: number }
+  | { type: 'transmit'; number: number }
+  /** The body of this entry is no longer needed in memory. */
+  | { type: 'forget'; number: number }
+  /** Send a `tick` then; replaces the earlier wish. Undefined: no timer. */
+  | { type: 'wake'; atMs: number | undefined };
+
+/** With this many refused for now, the rest waits too. */
+const PAUSED_MAX = 64;
+
+export function newCourier(): Courier {
+  return {
+    window: undefined,
+    epoch: 0,
+    cursor: 0,
+    more: false,
+    loading: false,
+    ready: [],
+    inflight: new Map(),
+    inflightSizeBytes: 0,
+    paused: new Map(),
+  };
+}
+
+/** Applies one event. The state is updated in place and belongs to the caller; the effects are to be run in order. */
+export function stepCourier(courier: Courier, event: CourierEvent, nowMs: number): CourierEffect[] {
+  const effects: CourierEffect[] = [];
+  switch (event.type) {
+    case 'link-up':
+      effects.push(...forgetAll(courier));
+      courier.window = event.window;
+      courier.more = true;
+      break;
+    case 'link-down':
+      effects.push(...forgetAll(courier));
+      courier.window = undefined;
+      break;
+    case 'appended':
+      courier.more = true;
+      break;
+    case 'loaded':
+      if (event.epoch !== courier.epoch) {
+        effects.push(...event.entries.map(({ number }) => ({ type: 'forget' as const, number })));
+        break;
+      }
+      courier.loading = false;
+      courier.more ||= event.more;
+      courier.ready.push(...event.entries);
+      courier.cursor = event.entries.at(-1)?.number ?? courier.cursor;
+      break;
+    case 'settled':
+      settle(courier, event.number);
+      effects.push({ type: 'forget', number: event.number });
+      break;
+    case 'postponed':
+      postpone(courier, event.number, nowMs);
+      break;
+    case 'tick':
+      break;
+  }
+  if (courier.window !== undefined) effects.push(...pump(courier, courier.window, nowMs));
+  effects.push({ type: 'wake', atMs: nextTick(courier) });
+  return effects;
+}
+
+function pump(
+  courier: Courier,
+  window: { frames: number; sizeBytes: number },
+  nowMs: number,
+): CourierEffect[] {
+  const effects: CourierEffect[] = [];
+  for (const flight of courier.inflight.values()) {
+    if (flight.againAtMs > nowMs) continue;
+    effects.push({ type: 'transmit', number: flight.number });
+    again(flight, nowMs);
+  }
+  for (const flight of courier.paused.values()) {
+    if (flight.againAtMs > nowMs || !fits(courier, window, flight)) continue;
+    courier.paused.delete(flight.number);
+    fly(courier, flight);
+    effects.push({ type: 'transmit', number: flight.number });
+    again(flight, nowMs);
+  }
+  while (
+    courier.ready.length > 0 &&
+    courier.paused.size < PAUSED_MAX &&
+    fits(courier, window, courier.ready[0]!)
+  ) {
+    const flight = { ...courier.ready.shift()!, attempts: 0, againAtMs: 0 };
+    fly(courier, flight);
+    effects.push({ type: 'transmit', number: flight.number });
+    again(flight, nowMs);
+  }
+  if (courier.ready.length === 0 && courier.more && !courier.loading && courier.paused.size < PAUSED_MAX) {
+    courier.loading = true;
+    courier.more = false;
+    effects.push({ type: 'load', after: courier.cursor, epoch: courier.epoch });
+  }
+  return effects;
+}
+
+function fits(courier: Courier, window: { frames: number; sizeBytes: number }, entry: Entry): boolean {
+  if (courier.inflight.size === 0) return true;
+  return (
+    courier.inflight.size < window.frames && courier.inflightSizeBytes + entry.sizeBytes <= window.sizeBytes
+  );
+}
+
+function fly(courier: Courier, flight: Flight): void {
+  courier.inflight.set(flight.number, flight);
+  courier.inflightSizeBytes += flight.sizeBytes;
+}
+
+function again(flight: Flight, nowMs: number): void {
+  flight.againAtMs = nowMs + Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** flight.attempts);
+  flight.attempts += 1;
+}
+
+function settle(courier: Courier, number: number): void {
+  const flight = courier.inflight.get(number);
+  if (flight) courier.inflightSizeBytes -= flight.sizeBytes;
+  courier.inflight.delete(number);
+  courier.paused.delete(number);
+  courier.ready = courier.ready.filter((entry) => entry.number !== number);
+}
+
+function postpone(courier: Courier, number: number, nowMs: number): void {
+  const flight = courier.inflight.get(number);
+  if (!flight) return;
+  courier.inflight.delete(number);
+  courier.inflightSizeBytes -= flight.sizeBytes;
+  courier.paused.set(number, { ...flight, againAtMs: Math.max(flight.againAtMs, nowMs + RETRY_BASE_MS) });
+}
+
+function forgetAll(courier: Courier): CourierEffect[] {
+  const numbers = [
+    ...courier.ready.map((entry) => entry.number),
+    ...courier.inflight.keys(),
+    ...courier.paused.keys(),
+  ];
+  courier.ready = [];
+  courier.inflight.clear();
+  courier.inflightSizeBytes = 0;
+  courier.paused.clear();
+  courier.epoch += 1;
+  courier.cursor = 0;
+  courier.more = false;
+  courier.loading = false;
+  return numbers.map((number) => ({ type: 'forget', number }));
+}
+
+function nextTick(courier: Courier): number | undefined {
+  if (courier.window === undefined) return undefined;
+  let atMs: number | undefined;
+  for (const flight of [...courier.inflight.values(), ...courier.paused.values()]) {
+    if (atMs === undefined || flight.againAtMs < atMs) atMs = flight.againAtMs;
+  }
+  return atMs;
+}

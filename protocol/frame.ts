@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { decode, encode } from './codec.ts';
+import { isErrorCode, PatchcordError } from './errors.ts';
+import { ADDRESSES_MAX, FRAME_SIZE_BYTES_MAX, MEMBERS_MAX } from './limits.ts';
+import { zRoster } from './roster.ts';
+import { zBytes, zMessageId, zMultiaddr, zNamespaceId, zPeerId } from './shapes.ts';
+
+/**
+ * What two machines say on a link, after Noise: a sequence of frames, each a 4-byte big-endian length and that
+ * many bytes of deterministic CBOR. The first frame of each side is `hello`.
+ */
+export const PROTOCOL_VERSION = 1;
+
+const zCount = z.int().min(0);
+
+const FRAMES = {
+  /** Who speaks which version, since which start, and how much it takes unacknowledged. */
+  hello: z.strictObject({
+    t: z.literal('hello'),
+    v: z.int().min(1),
+    boot: zMessageId,
+    window_frames: z.int().min(1).max(65_536),
+    window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
+  }),
+  /** An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. */
+  parcel: z.strictObject({ t: z.literal('parcel'), n: zCount, envelope: zBytes }),
+  /** The parcel is fsynced here. A message's ack carries the signed receipt of the state it reached. */
+  ack: z.strictObject({ t: z.literal('ack'), n: zCount, receipt: zBytes.optional() }),
+  /** The parcel is not taken: for good, or for now when `retry` says so. */
+  refuse: z.strictObject({
+    t: z.literal('refuse'),
+    n: zCount,
+    code: z.string().max(60).refine(isErrorCode, 'not an error code'),
+    retry: z.boolean(),
+  }),
+  /** Statements of a namespace log, in an order in which each can be checked. */
+  log: z.strictObject({
+    t: z.literal('log'),
+    ns: zNamespaceId,
+    statements: z.array(zBytes).min(1).max(1_000),
+  }),
+  /** The sender's own roster in a namespace. */
+  roster: z.strictObject({ t: z.literal('roster'), ns: zNamespaceId, revision: zCount, roster: zRoster }),
+  /** Where members can be reached. */
+  addresses: z.strictObject({
+    t: z.literal('addresses'),
+    ns: zNamespaceId,
+    machines: z
+      .array(z.strictObject({ peer: zPeerId, addresses: z.array(zMultiaddr).max(ADDRESSES_MAX) }))
+      .max(MEMBERS_MAX),
+  }),
+  /** What the sender has of each common namespace: the hash of its log and the revision of its own roster. */
+  digest: z.strictObject({
+    t: z.literal('digest'),
+    namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: zBytes, roster: zCount })).max(1_000),
+  }),
+  /** Asks for log, roster and addresses of a namespace, after a digest that differed. */
+  want: z.strictObject({ t: z.literal('want'), ns: zNamespaceId }),
+};
+
+const zFrame = z.discriminatedUnion('t', [
+  FRAMES.hello,
+  FRAMES.parcel,
+  FRAMES.ack,
+  FRAMES.refuse,
+  FRAMES.log,
+  FRAMES.roster,
+  FRAMES.addresses,
+  FRAMES.digest,
+  FRAMES.want,
+]);
+export type Frame = z.infer<typeof zFrame>;
+export type FrameOf<T extends Frame['t']> = Extract<Frame, { t: T }>;
+
+const LENGTH_SIZE_BYTES = 4;
+
+/** The frame with its length in front. Throws `frame_too_long`. */
+export function encodeFrame(frame: Frame): Uint8Array {
+  const body = encode(frame);
+  if (body.length > FRAME_SIZE_BYTES_MAX) throw tooLong(body.length);
+  const bytes = new Uint8Array(LENGTH_SIZE_BYTES + body.length);
+  new DataView(bytes.buffer).setUint32(0, body.length);
+  bytes.set(body, LENGTH_SIZE_BYTES);
+  return bytes;
+}
+
+/** One frame's body. Throws `frame_malformed`, or `frame_unknown` for a well-formed frame of no known type. */
+export function decodeFrameBody(body: Uint8Array): Frame {
+  const value = decode(body);
+  const type = z.object({ t: z.string() }).safeParse(value);
+  if (!type.success) throw new PatchcordError('frame_malformed', 'Not a frame.');
+  if (!Object.hasOwn(FRAMES, type.data.t)) {
+    throw new PatchcordError('frame_unknown', `Unknown frame ${JSON.stringify(type.data.t.slice(0, 40))}.`);
+  }
+  const frame = zFrame.safeParse(value);
+  if (!frame.success) {
+    throw new PatchcordError('frame_malformed', `Not a ${type.data.t} frame.`, '', { cause: frame.error });
+  }
+  return frame.data;
+}
+
+/**
+ * Cuts a byte stream into frames. It never holds more than one frame's length, and refuses a length over the
+ * limit before the bytes arrive.
+ */
+export class FrameReader {
+  #buffer: Uint8Array = new Uint8Array(0);
+
+  /** The frames that `chunk` completes. Throws like {@link decodeFrameBody}, or `frame_too_long`; then give up the stream. */
+  push(chunk: Uint8Array): Frame[] {
+    const bytes = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+    const frames: Frame[] = [];
+    let at = 0;
+    while (bytes.length - at >= LENGTH_SIZE_BYTES) {
+      const length = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0);
+      if (length > FRAME_SIZE_BYTES_MAX) throw tooLong(length);
+      const end = at + LENGTH_SIZE_BYTES + length;
+      if (bytes.length < end) break;
+      frames.push(decodeFrameBody(bytes.subarray(at + LENGTH_SIZE_BYTES, end)));
+      at = end;
+    }
+    this.#buffer = bytes.slice(at);
+    return frames;
+  }
+}
+
+function tooLong(length: number): PatchcordError {
+  return new PatchcordError('frame_too_long', `A frame of ${length} bytes; at most ${FRAME_SIZE_BYTES_MAX}.`);
+}

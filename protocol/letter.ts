@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { decode, encode } from './codec.ts';
+import { PatchcordError } from './errors.ts';
+import { CONTENT_LENGTH_MAX, THREAD_LENGTH_MAX } from './limits.ts';
+import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
+
+/**
+ * What travels inside an envelope, from one agent's home machine to another's.
+ *
+ * `message` and `void` take a place in the sequence of their line (one sender, one recipient); `unsend` and
+ * `receipts` are idempotent and have no order.
+ */
+
+/** An agent as letters name it: the id decides, the name is what the sender's machine calls it. */
+const zParty = z.strictObject({ id: zAgentId, name: zName });
+export type Party = z.infer<typeof zParty>;
+
+const zMessage = z.strictObject({
+  k: z.literal('message'),
+  id: zMessageId,
+  /** Place in the line, from 1. */
+  seq: z.int().min(1),
+  from: zParty,
+  to: zParty,
+  content: z.string().max(CONTENT_LENGTH_MAX),
+  /** The thread's slug and the id of the message that opened it. */
+  thread: z.strictObject({ slug: z.string().min(1).max(THREAD_LENGTH_MAX), root: zMessageId }).optional(),
+  reply_to: zMessageId.optional(),
+  /** This message closes its thread. */
+  resolve: z.literal(true).optional(),
+  /** Shared by the copies of one send_message to several recipients. */
+  group: zMessageId.optional(),
+  /** The sender's clock; shown, never used for order. */
+  sent_at: zTimeMs,
+});
+/** What one agent says to another. Content may be empty only with `resolve`. */
+export type Message = z.infer<typeof zMessage>;
+
+/** A place in the line whose message was taken back before its sender knew it delivered. */
+const zVoid = z.strictObject({
+  k: z.literal('void'),
+  id: zMessageId,
+  seq: z.int().min(1),
+  from: zParty,
+  to: zParty,
+});
+
+const zUnsend = z.strictObject({ k: z.literal('unsend'), id: zMessageId, from: zParty, to: zParty });
+
+/** Signed receipts for messages that agents of the addressed machine sent; see receipt.ts. */
+const zReceipts = z.strictObject({ k: z.literal('receipts'), receipts: z.array(zBytes).min(1).max(100) });
+
+const zLetter = z.discriminatedUnion('k', [zMessage, zVoid, zUnsend, zReceipts]);
+export type Letter = z.infer<typeof zLetter>;
+export type Void = z.infer<typeof zVoid>;
+export type Unsend = z.infer<typeof zUnsend>;
+
+export function encodeLetter(letter: Letter): Uint8Array {
+  return encode(letter);
+}
+
+/** Throws `frame_malformed`. */
+export function decodeLetter(bytes: Uint8Array): Letter {
+  const letter = zLetter.safeParse(decode(bytes));
+  if (!letter.success)
+    throw new PatchcordError('frame_malformed', 'Not a letter.', '', { cause: letter.error });
+  return letter.data;
+}

@@ -1,0 +1,78 @@
+/**
+ * Every bound in one place: what a message, a frame, a queue or a wait may measure. Units come last in the
+ * name. Numbers that the wire depends on are marked; changing one of those is a protocol change.
+ */
+
+/** Longest message text, in UTF-16 code units, after trimming. Wire. */
+export const CONTENT_LENGTH_MAX = 50_000;
+/** Longest agent or namespace name. Wire. */
+export const NAME_LENGTH_MAX = 120;
+/** Longest thread slug after normalisation. Wire. */
+export const THREAD_LENGTH_MAX = 120;
+/** Longest machine label or client description. Wire. */
+export const LABEL_LENGTH_MAX = 120;
+/** Most recipients of one send_message. */
+export const RECIPIENTS_MAX = 50;
+
+/** Longest link frame body in bytes: a full message in 4-byte characters, sealed, with room for its header. Wire. */
+export const FRAME_SIZE_BYTES_MAX = 256 * 1024;
+/** Frames that may be unacknowledged on one link. 512 ran 35k msg/s against a slow reader without a reset. */
+export const WINDOW_FRAMES = 512;
+/** Bytes that may be unacknowledged on one link; libp2p resets a stream whose reader is 4 MiB behind. */
+export const WINDOW_SIZE_BYTES = 2 * 1024 * 1024;
+/** Bytes that may wait for a slow reader before the link to it is dropped. */
+export const LINK_BUFFER_BYTES_MAX = 3 * 1024 * 1024;
+/** A link says something at least this often, */
+export const BEAT_INTERVAL_MS = 15_000;
+/** and is given up after this much silence. */
+export const LINK_SILENCE_MS = 45_000;
+/** An unacknowledged parcel is sent again after this long, doubled each time, up to the maximum. */
+export const RETRY_BASE_MS = 2_000;
+export const RETRY_MAX_MS = 60_000;
+
+/** Members of one namespace. Wire. */
+export const MEMBERS_MAX = 1_000;
+/** Statements of one namespace log that a machine keeps. Wire. */
+export const STATEMENTS_MAX = 10_000;
+/** Agents that one machine may announce in one namespace. Wire. */
+export const AGENTS_PER_MACHINE_MAX = 100;
+/** Addresses that a ticket, a roster entry or the address book keeps per machine. Wire. */
+export const ADDRESSES_MAX = 16;
+/** Longest ticket text. */
+export const TICKET_LENGTH_MAX = 4_096;
+/** Open invites of one namespace. */
+export const INVITES_MAX = 100;
+/** How long an invite holds unless told otherwise, and at most. */
+export const INVITE_TTL_MS = 10 * 60_000;
+export const INVITE_TTL_MS_MAX = 7 * 24 * 3_600_000;
+
+/** Messages that wait for one recipient agent on one sending machine. */
+export const OUTBOX_MAX = 50_000;
+/** Messages that one agent's inbox holds unread. */
+export const INBOX_MAX = 50_000;
+/** A gap in one sender's sequence holds later messages back for at most this long. */
+export const GAP_HOLD_MS = 30_000;
+/** Furthest a sequence number may run ahead of what was seen, and most messages held behind one gap. */
+export const GAP_HELD_MAX = 1_024;
+
+/** Messages that `inbox` shows at once, and the most that `recall` gives. */
+export const INBOX_SHOWN_MAX = 100;
+export const RECALL_MAX = 100;
+/** `recall` cuts content to this many characters. */
+export const RECALL_CONTENT_LENGTH = 200;
+/** Messages that a blocked send shows. */
+export const GATE_SHOWN_MAX = 5;
+
+/** What was shown becomes read with the session's next request, or after this long. */
+export const LEASE_MS = 120_000;
+/** A session without a connection of its own (HTTP) ends after this much silence. */
+export const SESSION_IDLE_MS = 10 * 60_000;
+/** Sessions one daemon serves at once. */
+export const SESSIONS_MAX = 1_000;
+/** Bounds of wait_for_message, in seconds. */
+export const WAIT_SECONDS_MIN = 1;
+export const WAIT_SECONDS_MAX = 3_600;
+/** A long wait reports progress at least this often. */
+export const PROGRESS_INTERVAL_MS = 15_000;
+/** unsend asks the home machine for at most this long before it answers `requested`. */
+export const UNSEND_ANSWER_MS = 5_000;

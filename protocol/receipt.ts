@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import { decode, encode } from './codec.ts';
+import { PatchcordError } from './errors.ts';
+import { zAgentId, zBytes, zMessageId, zNamespaceId, zPeerId, zTimeMs } from './shapes.ts';
+import { verifySignature, type Signer } from './signing.ts';
+
+/**
+ * The receipt ladder: how far a message is known to have come. A rung is only ever claimed with proof.
+ *
+ *     queued -> held -> delivered -> read -> deferred -> replied
+ *        \________\_________\-> unsent | expired | refused
+ */
+export const RECEIPT_STATES = [
+  'queued',
+  'held',
+  'delivered',
+  'read',
+  'deferred',
+  'replied',
+  'unsent',
+  'expired',
+  'refused',
+] as const;
+export type ReceiptState = (typeof RECEIPT_STATES)[number];
+export const zReceiptState = z.enum(RECEIPT_STATES);
+
+const RUNG: Record<ReceiptState, number> = {
+  queued: 0,
+  held: 1,
+  delivered: 2,
+  read: 3,
+  deferred: 4,
+  replied: 5,
+  unsent: 3,
+  expired: 3,
+  refused: 3,
+};
+
+/**
+ * The state after learning `next`. States only climb; read and unsent (or expired, refused) exclude each
+ * other, so whichever transition out of unread was first stays.
+ */
+export function climb(current: ReceiptState, next: ReceiptState): ReceiptState {
+  const ended = current === 'unsent' || current === 'expired' || current === 'refused';
+  if (ended) return current;
+  return RUNG[next] > RUNG[current] ? next : current;
+}
+
+/** A signed statement of the recipient's home machine that a message reached a state. */
+const zReceipt = z.strictObject({
+  v: z.literal(1),
+  ns: zNamespaceId,
+  /** The message. */
+  id: zMessageId,
+  /** The agent that sent the message, and the one it is addressed to. */
+  sender: zAgentId,
+  recipient: zAgentId,
+  state: zReceiptState,
+  at: zTimeMs,
+  /** The machine that says so. */
+  by: zPeerId,
+});
+export type Receipt = z.infer<typeof zReceipt>;
+
+const zSigned = z.strictObject({ body: zBytes, sig: zBytes });
+const CONTEXT = 'patchcord receipt v1';
+
+export function signReceipt(receipt: Omit<Receipt, 'v' | 'by'>, signer: Signer): Uint8Array {
+  const body = encode({ ...receipt, v: 1, by: signer.peerId } satisfies Receipt);
+  return encode({ body, sig: signer.sign(CONTEXT, body) });
+}
+
+/** Throws `frame_malformed` or `signature_invalid`. Whether `by` may speak for the agent is the caller's to check. */
+export function verifyReceipt(bytes: Uint8Array): Receipt {
+  const signed = zSigned.safeParse(decode(bytes));
+  if (!signed.success) throw new PatchcordError('frame_malformed', 'Not a signed receipt.');
+  const receipt = zReceipt.safeParse(decode(signed.data.body));
+  if (!receipt.success)
+    throw new PatchcordError('frame_malformed', 'Not a receipt.', '', { cause: receipt.error });
+  verifySignature(receipt.data.by, CONTEXT, signed.data.body, signed.data.sig);
+  return receipt.data;
+}

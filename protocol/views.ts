@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { zReceiptState } from './receipt.ts';
+
+/**
+ * What the seven tools answer, as structured content: the contract that clients, the command line and scripts
+ * hold on to. Fields may be added; none is renamed or removed.
+ */
+
+const zTime = z.string().describe('ISO 8601, UTC');
+
+export const zMessageView = z.object({
+  message_id: z.string(),
+  from: z.string().describe('name@namespace of the sender, verified by the daemon'),
+  from_machine: z.string().describe("label of the sender's machine"),
+  to: z.string().describe('name@namespace of the recipient'),
+  namespace: z.string(),
+  content: z.string(),
+  sent_at: zTime,
+  thread: z.string().optional(),
+  thread_id: z.string().optional(),
+  thread_resolved_at: zTime.optional(),
+  reply_to: z.string().optional(),
+  group_id: z.string().optional(),
+  /** For what was sent a state of the receipt ladder; for what was received pending, read, replied or deferred. */
+  status: z.enum(['pending', ...zReceiptState.options]),
+  seen_before: z.boolean().optional().describe('shown to an earlier session that ended before it confirmed'),
+  missing_before: z.number().int().optional().describe('messages of this sender that have not arrived'),
+  late: z.boolean().optional().describe('arrived after later messages of this sender were shown'),
+});
+export type MessageView = z.infer<typeof zMessageView>;
+
+export const zSelf = z.object({
+  agent: z.string().describe('name@namespace'),
+  namespace: z.string(),
+  machine: z.string(),
+  client: z.string(),
+});
+export type Self = z.infer<typeof zSelf>;
+
+export const zAgentView = z.object({
+  agent: z.string().describe('name@namespace'),
+  namespace: z.string(),
+  machine: z.string(),
+  client: z.string(),
+  platform: z.string(),
+  online: z.boolean(),
+  last_seen: zTime.nullable(),
+});
+export type AgentView = z.infer<typeof zAgentView>;
+
+export const zInboxResult = z.object({
+  self: zSelf,
+  pending: z.array(zMessageView),
+  threads: z.array(z.object({ thread_id: z.string(), thread: z.string(), messages: z.array(z.string()) })),
+  deferred: z.array(zMessageView),
+  agents: z.array(zAgentView),
+  warnings: z.array(z.string()),
+  more: z.number().int().describe('pending messages beyond the ones shown'),
+});
+export type InboxResult = z.infer<typeof zInboxResult>;
+
+export const zErrorView = z.object({ code: z.string(), message: z.string(), retryable: z.boolean() });
+
+export const zSendReceipt = z.object({
+  to: z.string(),
+  message_id: z.string().optional(),
+  state: zReceiptState.optional(),
+  online: z.boolean().optional(),
+  last_seen: zTime.nullable().optional(),
+  error: zErrorView.optional(),
+});
+export type SendReceipt = z.infer<typeof zSendReceipt>;
+
+export const zSendResult = z.object({
+  status: z.enum(['sent', 'partial', 'failed', 'blocked']),
+  message_id: z.string().optional(),
+  group_id: z.string().optional(),
+  thread: z.string().optional(),
+  thread_id: z.string().optional(),
+  receipts: z.array(zSendReceipt),
+  pending: z.array(zMessageView).optional(),
+  pending_total: z.number().int().optional(),
+});
+export type SendResult = z.infer<typeof zSendResult>;
+
+export const zReplyResult = z.object({
+  status: z.enum(['replied', 'deferred', 'resolved']),
+  reply_id: z.string().optional(),
+  to: z.string(),
+  state: zReceiptState.optional(),
+  thread: z.string().optional(),
+  thread_id: z.string().optional(),
+});
+export type ReplyResult = z.infer<typeof zReplyResult>;
+
+export const zWaitResult = z.object({
+  status: z.enum(['message', 'timeout']),
+  message: zMessageView.optional(),
+  more: z.number().int().describe('pending messages beyond this one'),
+  /** Why a wait ended without a message before its time. */
+  reason: z.enum(['stopping']).optional(),
+});
+export type WaitResult = z.infer<typeof zWaitResult>;
+
+export const zRecallResult = z.object({
+  messages: z.array(
+    zMessageView.extend({ direction: z.enum(['sent', 'received']), content_cut: z.boolean() }),
+  ),
+});
+export type RecallResult = z.infer<typeof zRecallResult>;
+
+export const zUnsendResult = z.object({
+  status: z.enum(['unsent', 'already_read', 'requested']),
+  message_id: z.string(),
+});
+export type UnsendResult = z.infer<typeof zUnsendResult>;
+
+export const zAttachmentResult = z.object({
+  status: z.enum(['ready', 'uploaded', 'ok', 'relayed']),
+  path: z.string(),
+  upload_url: z.string().optional(),
+  mime_type: z.string().optional(),
+  size_bytes: z.number().int().optional(),
+  sha256: z.string().optional(),
+  encoding: z.string().optional(),
+  content: z.string().optional(),
+});
+export type AttachmentResult = z.infer<typeof zAttachmentResult>;

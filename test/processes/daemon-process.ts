@@ -1,0 +1,146 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, watch } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The command as a package installs it. */
+export const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url));
+
+/** What daemon.json says. */
+export interface DaemonInfo {
+  pid: number;
+  http: string;
+  socket: string;
+  peerId: string;
+  listen: string[];
+}
+
+/** The answer of one run of the command. */
+export interface CliAnswer {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** One machine: a home folder, and the real daemon over it as a process of its own. */
+export class DaemonProcess {
+  readonly label: string;
+  readonly home: string;
+  info: DaemonInfo | undefined;
+  process: ChildProcess | undefined;
+  /** The end of what the daemon logged. */
+  log = '';
+  #port: string | undefined;
+
+  constructor(label: string) {
+    this.label = label;
+    this.home = mkdtempSync(join(tmpdir(), `patchcord-${label}-`));
+  }
+
+  /** Starts the daemon and resolves when it is ready; on the port that it had before, if any. */
+  async start(...options: string[]): Promise<DaemonInfo> {
+    const listen = `/ip4/127.0.0.1/tcp/${this.#port ?? 0}`;
+    const args = [
+      'daemon',
+      '--http-port',
+      '0',
+      '--listen',
+      listen,
+      '--no-mdns',
+      '--name',
+      this.label,
+      ...options,
+    ];
+    const child = spawn(process.execPath, [BIN, ...args, '--home', this.home], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (data: Buffer) => (this.log = (this.log + data.toString()).slice(-50_000)));
+    }
+    this.info = await this.#ready(child);
+    this.#port = /\/tcp\/(\d+)/.exec(this.info.listen[0] ?? '')?.[1];
+    return this.info;
+  }
+
+  /** Ends the process by a signal and resolves when it is gone. */
+  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = this.process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  }
+
+  /** Runs the command against this home. */
+  run(...args: string[]): Promise<CliAnswer> {
+    return new Promise((resolve) => {
+      execFile(
+        process.execPath,
+        [BIN, ...args, '--home', this.home],
+        { maxBuffer: 1 << 26, timeout: 60_000 },
+        (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
+      );
+    });
+  }
+
+  /** Runs the command with --json and gives its document; throws what it said when it failed. */
+  async json<T>(...args: string[]): Promise<T> {
+    const answer = await this.run(...args, '--json');
+    if (answer.code !== 0)
+      throw new Error(`patchcord ${args.join(' ')}: exit ${answer.code}: ${answer.stderr}`);
+    const document: T = JSON.parse(answer.stdout);
+    return document;
+  }
+
+  /** Kills the daemon and removes the home. */
+  async remove(): Promise<void> {
+    await this.kill('SIGKILL');
+    rmSync(this.home, { recursive: true, force: true });
+  }
+
+  /** Waits for the daemon.json of that very process. */
+  #ready(child: ChildProcess): Promise<DaemonInfo> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const info = readInfo(join(this.home, 'daemon.json'));
+        if (info?.pid === child.pid) end(() => resolve(info!));
+      };
+      const watcher = watch(this.home, look);
+      const died = () => end(() => reject(new Error(`${this.label} ended: ${this.log.slice(-800)}`)));
+      const timer = setTimeout(
+        () => end(() => reject(new Error(`${this.label} not ready: ${this.log}`))),
+        30_000,
+      );
+      const end = (finish: () => void) => {
+        watcher.close();
+        clearTimeout(timer);
+        child.off('exit', died);
+        finish();
+      };
+      child.once('exit', died);
+      look();
+    });
+  }
+}
+
+function readInfo(path: string): DaemonInfo | undefined {
+  try {
+    const info: DaemonInfo = JSON.parse(readFileSync(path, 'utf8'));
+    return info;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One namespace over several running daemons: the first creates it, the others join by ticket. */
+export async function mesh(namespace: string, ...machines: readonly DaemonProcess[]): Promise<void> {
+  const [first, ...others] = machines;
+  await first!.json('namespace', 'create', namespace);
+  for (const machine of others) {
+    const { ticket } = await first!.json<{ ticket: string }>('namespace', 'invite', namespace);
+    await machine.json('namespace', 'join', ticket);
+  }
+}

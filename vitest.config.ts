@@ -1,0 +1,17 @@
+import { defineConfig } from 'vitest/config';
+
+/** One project a layer, so that CI can name the layer that turned red: `vitest run --project sim`. */
+const project = (name: string, timeoutMs: number) => ({
+  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout: timeoutMs, hookTimeout: timeoutMs },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', 10_000),
+      project('model', 120_000),
+      project('sim', 240_000),
+      project('e2e', 120_000),
+    ],
+  },
+});
