@@ -30,7 +30,18 @@ export interface Random {
   fraction(): number;
 }
 
+/** Small draws come from a pool: each call of the system's generator costs more than the bytes it brings. */
+const POOL_SIZE_BYTES = 4_096;
+let pool = new Uint8Array(0);
+
 export const systemRandom: Random = {
-  bytes: (length) => new Uint8Array(randomBytes(length)),
+  bytes(length) {
+    if (length > POOL_SIZE_BYTES) return new Uint8Array(randomBytes(length));
+    if (pool.length < length) pool = new Uint8Array(randomBytes(POOL_SIZE_BYTES));
+    const drawn = pool.slice(0, length);
+    pool.fill(0, 0, length);
+    pool = pool.subarray(length);
+    return drawn;
+  },
   fraction: () => Math.random(),
 };

@@ -5,7 +5,7 @@ import type { LogLevel } from './config.ts';
 import type { Log } from './log.ts';
 
 /** A log file that has grown to this is set aside as FILE.1, in the place of the one before. */
-export const LOG_SIZE_BYTES_MAX = 5 * 1024 * 1024;
+const LOG_SIZE_BYTES_MAX = 5 * 1024 * 1024;
 
 /** Fields that must not be logged, should one ever get into a log call. */
 const SECRET_FIELDS = ['token', 'ticket', 'secret', 'content', 'seed'];

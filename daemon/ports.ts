@@ -9,7 +9,7 @@ import type { Log } from './log.ts';
  * The ports of a home whose user asked for none. Each is picked once and kept in settings.json, so that the
  * addresses in invites and in other programs' configuration hold over a restart.
  */
-export const zPorts = z.object({
+const zPorts = z.object({
   http_port: z.int().min(1).max(65_535).optional(),
   p2p_port: z.int().min(1).max(65_535).optional(),
 });

@@ -9,6 +9,17 @@ export function encode(value: unknown): Uint8Array {
   return cborEncode(value, { ignoreUndefinedProperties: true });
 }
 
+const OPTIONS = {
+  strict: true,
+  allowIndefinite: false,
+  allowUndefined: false,
+  allowInfinity: false,
+  allowNaN: false,
+  allowBigInt: false,
+  rejectDuplicateMapKeys: true,
+  useMaps: false,
+} as const;
+
 /**
  * The value that `bytes` encode. Throws `frame_malformed` for whatever {@link encode} would not have written:
  * trailing bytes, duplicate or unsorted keys, long integers, indefinite lengths, tags, nesting so deep that the
@@ -16,21 +27,17 @@ export function encode(value: unknown): Uint8Array {
  */
 export function decode(bytes: Uint8Array): unknown {
   try {
-    const value: unknown = cborDecode(bytes, {
-      strict: true,
-      allowIndefinite: false,
-      allowUndefined: false,
-      allowInfinity: false,
-      allowNaN: false,
-      allowBigInt: false,
-      rejectDuplicateMapKeys: true,
-      useMaps: false,
-    });
+    const value: unknown = cborDecode(bytes, OPTIONS);
     if (equalBytes(encode(value), bytes)) return value;
   } catch (cause) {
     throw new PatchcordError('frame_malformed', 'Not CBOR in deterministic form.', '', { cause });
   }
   throw new PatchcordError('frame_malformed', 'CBOR in another than its one deterministic form.');
+}
+
+/** The value of bytes that {@link encode} wrote and a seal has kept since; what comes from outside goes to {@link decode}. */
+export function decodeOwn(bytes: Uint8Array): unknown {
+  return cborDecode(bytes, OPTIONS);
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

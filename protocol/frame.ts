@@ -69,6 +69,8 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.digest,
   FRAMES.want,
 ]);
+/** Enough of a frame to tell what it wants to be. */
+const zHead = z.object({ t: z.string(), v: z.unknown() });
 export type Frame = z.infer<typeof zFrame>;
 export type FrameOf<T extends Frame['t']> = Extract<Frame, { t: T }>;
 
@@ -84,42 +86,63 @@ export function encodeFrame(frame: Frame): Uint8Array {
   return bytes;
 }
 
-/** One frame's body. Throws `frame_malformed`, or `frame_unknown` for a well-formed frame of no known type. */
+/**
+ * One frame's body. Throws `frame_malformed`, `frame_unknown` for a well-formed frame of no known type, or
+ * `protocol_version` for a hello of another version, whatever else that may hold.
+ */
 export function decodeFrameBody(body: Uint8Array): Frame {
   const value = decode(body);
-  const type = z.object({ t: z.string() }).safeParse(value);
-  if (!type.success) throw new PatchcordError('frame_malformed', 'Not a frame.');
-  if (!Object.hasOwn(FRAMES, type.data.t)) {
-    throw new PatchcordError('frame_unknown', `Unknown frame ${JSON.stringify(type.data.t.slice(0, 40))}.`);
-  }
   const frame = zFrame.safeParse(value);
-  if (!frame.success) {
-    throw new PatchcordError('frame_malformed', `Not a ${type.data.t} frame.`, '', { cause: frame.error });
+  if (frame.success && (frame.data.t !== 'hello' || frame.data.v === PROTOCOL_VERSION)) return frame.data;
+  const head = zHead.safeParse(value);
+  if (!head.success) throw new PatchcordError('frame_malformed', 'Not a frame.');
+  const { t, v } = head.data;
+  if (!Object.hasOwn(FRAMES, t)) {
+    throw new PatchcordError('frame_unknown', `Unknown frame ${JSON.stringify(t.slice(0, 40))}.`);
   }
-  return frame.data;
+  if (t === 'hello' && typeof v === 'number' && v !== PROTOCOL_VERSION) {
+    throw new PatchcordError(
+      'protocol_version',
+      `The peer speaks version ${v}, this machine ${PROTOCOL_VERSION}.`,
+    );
+  }
+  throw new PatchcordError('frame_malformed', `Not a ${t} frame.`, '', { cause: frame.error });
 }
 
 /**
- * Cuts a byte stream into frames. It never holds more than one frame's length, and refuses a length over the
- * limit before the bytes arrive.
+ * Cuts a byte stream into frames. It holds at most one incomplete frame, and refuses a length over the limit
+ * before the bytes arrive.
  */
 export class FrameReader {
-  #buffer: Uint8Array = new Uint8Array(0);
+  /** What has arrived of the frame that is not complete, in chunks: joining them for each would be quadratic. */
+  #chunks: Uint8Array[] = [];
+  #sizeBytes = 0;
+  /** How much must be there before looking again pays. */
+  #wantedBytes = LENGTH_SIZE_BYTES;
 
   /** The frames that `chunk` completes. Throws like {@link decodeFrameBody}, or `frame_too_long`; then give up the stream. */
   push(chunk: Uint8Array): Frame[] {
-    const bytes = this.#buffer.length === 0 ? chunk : Buffer.concat([this.#buffer, chunk]);
+    this.#chunks.push(chunk);
+    this.#sizeBytes += chunk.length;
+    if (this.#sizeBytes < this.#wantedBytes) return [];
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
     const frames: Frame[] = [];
     let at = 0;
+    this.#wantedBytes = LENGTH_SIZE_BYTES;
     while (bytes.length - at >= LENGTH_SIZE_BYTES) {
       const length = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0);
       if (length > FRAME_SIZE_BYTES_MAX) throw tooLong(length);
       const end = at + LENGTH_SIZE_BYTES + length;
-      if (bytes.length < end) break;
+      if (bytes.length < end) {
+        this.#wantedBytes = end - at;
+        break;
+      }
       frames.push(decodeFrameBody(bytes.subarray(at + LENGTH_SIZE_BYTES, end)));
       at = end;
     }
-    this.#buffer = bytes.slice(at);
+    const rest = bytes.subarray(at);
+    this.#chunks = rest.length > 0 ? [rest] : [];
+    this.#sizeBytes = rest.length;
     return frames;
   }
 }

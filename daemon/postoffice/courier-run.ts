@@ -116,7 +116,9 @@ export class CourierRun {
       const current = replacements === this.#replacements;
       for (const entry of current ? entries : []) this.#bodies.set(entry.number, entry);
       const sizes = entries.map(({ number, sizeBytes }) => ({ number, sizeBytes }));
-      this.#step({ type: 'loaded', epoch, entries: sizes, more: entries.length > 0 });
+      const loadedBytes = sizes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const more = entries.length >= LOAD_ENTRIES || loadedBytes >= LOAD_SIZE_BYTES;
+      this.#step({ type: 'loaded', epoch, entries: sizes, more });
     } catch (error) {
       this.#log.error({ machine: this.#machine, error }, 'the outbox could not be read');
       this.#clock.after(1_000, () => this.#step({ type: 'loaded', epoch, entries: [], more: true }));

@@ -1,6 +1,10 @@
 import type { Kv, KvOperation, KvRange } from './kv.ts';
 import type { RecordSeal } from './record-seal.ts';
 
+/** Bounds of what is kept in memory of committed records. */
+const RECENT_MAX = 2_000;
+const RECENT_SIZE_BYTES_MAX = 4_096;
+
 /**
  * Transactions over a {@link Kv}: one after another they decide, together they are committed.
  *
@@ -16,6 +20,8 @@ export class Journal {
   readonly #seal: RecordSeal;
   /** The newest uncommitted operation of each key. */
   #staged = new Map<string, KvOperation>();
+  /** Small records that were committed last: counters and lines are read for every message. */
+  readonly #recent = new Map<string, KvOperation>();
   #queue: Commit[] = [];
   #writing: Promise<void> | undefined;
   #deciding: Promise<unknown> = Promise.resolve();
@@ -58,7 +64,7 @@ export class Journal {
 
   async #decide<T>(decide: (tx: Tx) => Promise<T>): Promise<{ value: T; committed: Promise<void> }> {
     const failure = this.#failure;
-    const tx = new JournalTx(this.#kv, this.#seal, this.#staged);
+    const tx = new JournalTx(this.#kv, this.#seal, this.#staged, this.#recent);
     const value = await decide(tx);
     // What it decided on was lost meanwhile.
     if (this.#failure && this.#failure !== failure) throw this.#failure.error;
@@ -72,6 +78,15 @@ export class Journal {
     return { value, committed };
   }
 
+  #remember(operation: KvOperation): void {
+    this.#recent.delete(operation.key);
+    if (operation.value && operation.value.length > RECENT_SIZE_BYTES_MAX) return;
+    this.#recent.set(operation.key, operation);
+    if (this.#recent.size <= RECENT_MAX) return;
+    const [oldest] = this.#recent.keys();
+    if (oldest !== undefined) this.#recent.delete(oldest);
+  }
+
   async #writeQueued(): Promise<void> {
     // One microtask later, so that transactions deciding in the same turn share the first fsync too.
     await Promise.resolve();
@@ -82,6 +97,7 @@ export class Journal {
         const operations = group.flatMap((commit) => commit.operations);
         if (operations.length > 0) await this.#kv.write(operations, { sync: true });
         for (const operation of operations) {
+          this.#remember(operation);
           if (this.#staged.get(operation.key) === operation) this.#staged.delete(operation.key);
         }
         for (const commit of group) commit.resolve();
@@ -114,16 +130,23 @@ class JournalTx implements Tx {
   readonly #kv: Kv;
   readonly #seal: RecordSeal;
   readonly #staged: ReadonlyMap<string, KvOperation>;
+  readonly #recent: ReadonlyMap<string, KvOperation>;
   readonly #own = new Map<string, KvOperation>();
 
-  constructor(kv: Kv, seal: RecordSeal, staged: ReadonlyMap<string, KvOperation>) {
+  constructor(
+    kv: Kv,
+    seal: RecordSeal,
+    staged: ReadonlyMap<string, KvOperation>,
+    recent: ReadonlyMap<string, KvOperation>,
+  ) {
     this.#kv = kv;
     this.#seal = seal;
     this.#staged = staged;
+    this.#recent = recent;
   }
 
   async get<T>(key: string): Promise<T | undefined> {
-    const written = this.#own.get(key) ?? this.#staged.get(key);
+    const written = this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
     const bytes = written ? written.value : await this.#kv.get(key);
     return bytes && opened<T>(this.#seal, key, bytes);
   }

@@ -1,0 +1,31 @@
+import type { Command } from 'commander';
+import type { Client } from '../../daemon/client/client.ts';
+import type { Messenger } from '../../mcp/messenger.ts';
+import { parseAddress } from '../../protocol/address.ts';
+import { cliOf, interruptible } from '../cli.ts';
+import { connect } from '../connection.ts';
+
+/** `mcp`: what an MCP client starts. Stdout belongs to the protocol. */
+export function addMcpCommand(program: Command): void {
+  program
+    .command('mcp')
+    .description('serve MCP over stdio as one agent; starts the daemon if none runs')
+    .requiredOption('--agent <agent>', 'the agent to act as: name@namespace; a new one is added')
+    .action(async ({ agent }: { agent: string }, command: Command) => {
+      parseAddress(agent);
+      const cli = cliOf(command);
+      // The daemon starts while the client introduces itself. A failure is met again by the first call.
+      let first: Promise<Client> | undefined = connect(cli);
+      first.catch(() => {});
+      const messenger: Messenger = {
+        async open(request) {
+          // Later sessions are opened because the daemon was restarted or has died: look for it anew.
+          const client = first ?? connect(cli);
+          first = undefined;
+          return (await client).messenger.open(request);
+        },
+      };
+      const { serveStdio } = await import('../../mcp/stdio.ts');
+      await interruptible((signal) => serveStdio(messenger, { agent, signal }));
+    });
+}

@@ -1,0 +1,66 @@
+import { inline } from '../mcp/frame.ts';
+import type { LocalAgentView, MemberView, NamespaceView, StatusView } from '../protocol/admin-views.ts';
+
+/** What the daemon tells of itself, for people. Names come from other machines, so all of them are escaped. */
+
+export function statusText(status: StatusView): string {
+  return [
+    `Machine "${inline(status.machine)}" runs (process ${status.pid}, version ${inline(status.version)}).`,
+    `Home:     ${inline(status.home, 4_096)}`,
+    `Peer id:  ${inline(status.peer_id)}`,
+    `API:      ${inline(status.http)}, ${inline(status.socket, 4_096)}`,
+    `Listens:  ${status.listen.map((address) => inline(address)).join('\n          ') || 'nowhere'}`,
+    block('Namespaces', status.namespaces.map(namespaceLine)),
+    block('Agents', status.agents.map(agentLine)),
+    block('Machines', status.links.map(linkLine)),
+  ].join('\n');
+}
+
+export function namespacesText(namespaces: readonly NamespaceView[]): string {
+  if (namespaces.length === 0) {
+    return 'No namespaces. Make one with `patchcord namespace create NAME`, or join one with a ticket.';
+  }
+  return namespaces.map(namespaceLine).join('\n');
+}
+
+export function agentsText(agents: readonly LocalAgentView[]): string {
+  if (agents.length === 0) return 'No agents. Add one with `patchcord agent add NAME@NS`.';
+  return agents.map(agentLine).join('\n');
+}
+
+export function membersText(members: readonly MemberView[]): string {
+  return members.map(memberLine).join('\n');
+}
+
+function block(heading: string, lines: readonly string[]): string {
+  return [`${heading}:${lines.length === 0 ? ' none' : ''}`, ...lines.map((line) => `  ${line}`)].join('\n');
+}
+
+function namespaceLine(view: NamespaceView): string {
+  const agents =
+    view.agents.length === 0 ? 'no agents' : `agents: ${view.agents.map((name) => inline(name)).join(', ')}`;
+  return `${inline(view.namespace)}: ${view.role}, ${plural(view.members, 'machine')}, ${agents}`;
+}
+
+function agentLine(view: LocalAgentView): string {
+  const lastSeen =
+    view.last_seen === null ? 'never connected' : `offline, last seen ${inline(view.last_seen)}`;
+  const presence = view.online ? `online with ${inline(view.client)}` : lastSeen;
+  return `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred`;
+}
+
+function memberLine(view: MemberView): string {
+  const presence = view.self ? 'this machine' : view.online ? 'online' : 'offline';
+  const agents = view.agents.length === 0 ? '' : `; ${view.agents.map((name) => inline(name)).join(', ')}`;
+  return `${inline(view.machine)} (${view.role}, ${presence}) ${inline(view.peer_id)}${agents}`;
+}
+
+function linkLine(view: StatusView['links'][number]): string {
+  const why = view.last_error === undefined ? '' : ` (${inline(view.last_error)})`;
+  const link = view.up ? `linked at ${inline(view.address ?? 'an unknown address')}` : `not linked${why}`;
+  return `${inline(view.machine)}: ${link}; ${view.queued} queued`;
+}
+
+function plural(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

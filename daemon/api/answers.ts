@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { zLocalAgentView, zMemberView, zNamespaceView } from '../../protocol/admin-views.ts';
+import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
+import { zMessageView, zSelf } from '../../protocol/views.ts';
+
+/** What the API takes and answers beside the calls and views of protocol/; the daemon and its client share it. */
+
+/** Room for any content that protocol/calls.ts lets through, each UTF-16 unit escaped to six bytes. */
+export const BODY_BYTES_MAX = 8 * 1024 * 1024;
+/** The same for a call that may carry a file in base64. */
+export const FILE_BODY_BYTES_MAX = 72 * 1024 * 1024;
+
+export const zHealth = z.object({
+  status: z.enum(['ok', 'stopping']),
+  version: z.string(),
+  pid: z.number().int().optional(),
+});
+
+export const zStopAnswer = z.object({ status: z.literal('stopping') });
+
+/** Who the daemon takes the caller for: the machine's user, an agent by its token, both, or neither. */
+export const zWhoami = z.object({ owner: z.boolean(), agent: z.string().optional() });
+
+/** The rules of names are the machine's, with their own error texts; this keeps garbage out. */
+const zAnyName = z.string().max(1_000);
+
+export const zNamespaceBody = z.object({ name: zAnyName });
+export const zInviteBody = z.object({ ttl_ms: z.number().optional() });
+export const zJoinBody = z.object({ ticket: z.string().max(100_000) });
+export const zAgentBody = z.object({ agent: zAnyName });
+export const zSessionBody = z.object({ agent: zAnyName, client: zAnyName });
+
+export const zNamespacesAnswer = z.object({ namespaces: z.array(zNamespaceView) });
+export const zMembersAnswer = z.object({ members: z.array(zMemberView) });
+export const zAgentsAnswer = z.object({ agents: z.array(zLocalAgentView) });
+export const zTokenAnswer = z.object({ agent: z.string(), token: z.string() });
+
+export const zPeekQuery = z.object({
+  status: z.literal('pending').default('pending'),
+  limit: z.coerce.number().int().min(1).max(INBOX_SHOWN_MAX).default(INBOX_SHOWN_MAX),
+  as: zAnyName.optional(),
+});
+export const zPeekAnswer = z.object({ pending: z.array(zMessageView), total: z.number().int() });
+
+/** The first line of a session's stream; empty lines follow for as long as the session lives. */
+export const zSessionOpened = z.object({ session_id: z.string(), self: zSelf });
+
+export const zEmpty = z.object({});

@@ -1,0 +1,35 @@
+import type { Messenger } from '../../mcp/messenger.ts';
+import { zStatusView } from '../../protocol/admin-views.ts';
+import type { StatusView } from '../../protocol/admin-views.ts';
+import type { Admin } from '../api/admin.ts';
+import { zStopAnswer } from '../api/answers.ts';
+import { createAdmin } from './admin.ts';
+import { openSession } from './session.ts';
+import { createWire } from './wire.ts';
+import type { WireOptions } from './wire.ts';
+
+/** A running daemon, seen from another process of the same user. */
+export interface Client {
+  messenger: Messenger;
+  admin: Admin;
+  /** The whole status: the machine's, and the daemon's process and addresses. */
+  status(): Promise<StatusView>;
+  /** Asks the daemon to stop; it answers before it does. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Talks to the daemon on its socket. Nothing is connected before the first call, and nothing that is idle keeps
+ * the process alive. A daemon that is not there is `daemon_unreachable`.
+ */
+export function createClient(options: WireOptions): Client {
+  const wire = createWire(options);
+  return {
+    messenger: { open: async (request) => openSession(wire, options.socketPath, request) },
+    admin: createAdmin(wire),
+    status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zStatusView }),
+    async stop() {
+      await wire.ask({ method: 'POST', path: '/api/stop', answer: zStopAnswer });
+    },
+  };
+}

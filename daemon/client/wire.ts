@@ -1,0 +1,149 @@
+import { Agent, request } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { z } from 'zod';
+import { PatchcordError } from '../../protocol/errors.ts';
+import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX } from '../api/answers.ts';
+import { errorOfProblem, zProblem } from '../api/problem.ts';
+
+/** One request to the daemon. */
+export interface Question {
+  method: 'GET' | 'POST' | 'DELETE';
+  path: string;
+  body?: object;
+  /** Aborting closes the connection, which the daemon notices. */
+  signal?: AbortSignal | undefined;
+  /** Instead of the client's own token. */
+  token?: string;
+}
+
+/** The daemon's socket. Every method throws PatchcordError, or the reason of an aborted signal. */
+export interface Wire {
+  ask<Answer>(question: Question & { answer: z.ZodType<Answer> }): Promise<Answer>;
+  /** For what is done without an answer. */
+  tell(question: Question): Promise<void>;
+  /** For an answer that goes on: resolves with its head once the daemon has agreed. */
+  open(question: Question): Promise<IncomingMessage>;
+}
+
+export interface WireOptions {
+  socketPath: string;
+  /** For a Windows pipe, which every account of the machine can open. */
+  token?: string | undefined;
+}
+
+/** More than the longest answer, a file in base64; a bound for a daemon gone wrong. */
+const ANSWER_BYTES_MAX = 2 * FILE_BODY_BYTES_MAX;
+
+export function createWire({ socketPath, token }: WireOptions): Wire {
+  // Connections are kept for the next call; idle ones do not keep the process alive. No timeout anywhere: a wait
+  // may be silent for an hour, and on a socket the kernel tells when the other side is gone.
+  const agent = new Agent({ keepAlive: true });
+
+  async function open(question: Question): Promise<IncomingMessage> {
+    const { method, path, body, signal } = question;
+    signal?.throwIfAborted();
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    checkLength(path, text);
+    const bearer = question.token ?? token;
+    const headers = {
+      ...(text !== undefined && {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(text),
+      }),
+      ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
+    };
+    const asked = request({ agent, socketPath, method, path, headers, ...(signal && { signal }) });
+    const response = responseOf(asked, socketPath, signal);
+    asked.end(text);
+    return refusedOr(await response, signal);
+  }
+
+  /** The response, or what it refuses. */
+  async function refusedOr(response: IncomingMessage, signal?: AbortSignal): Promise<IncomingMessage> {
+    if (response.statusCode === 200 || response.statusCode === 204) return response;
+    const problem = zProblem.safeParse(parseJson(await textOf(response, socketPath, signal)));
+    if (problem.success) throw errorOfProblem(problem.data);
+    throw strange(`The daemon answered ${response.statusCode} without saying why.`, problem.error);
+  }
+
+  async function read(question: Question): Promise<string> {
+    return textOf(await open(question), socketPath, question.signal);
+  }
+
+  return {
+    async ask(question) {
+      const parsed = question.answer.safeParse(parseJson(await read(question)));
+      if (parsed.success) return parsed.data;
+      throw strange('The daemon answered something else than was asked.', parsed.error);
+    },
+    async tell(question) {
+      await read(question);
+    },
+    open,
+  };
+}
+
+async function responseOf(
+  asked: ClientRequest,
+  socketPath: string,
+  signal?: AbortSignal,
+): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  asked.once('response', resolve);
+  asked.on('error', (error) => reject(signal?.aborted ? signal.reason : unreachable(socketPath, error)));
+  return promise;
+}
+
+async function textOf(response: IncomingMessage, socketPath: string, signal?: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > ANSWER_BYTES_MAX) throw strange('The daemon answers without end.');
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof PatchcordError) throw error;
+    throw signal?.aborted ? signal.reason : unreachable(socketPath, error);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Refused here, where the reason can be told: the daemon would cut the connection in the midst of the body. */
+function checkLength(path: string, text: string | undefined): void {
+  const most = path.endsWith('/attachment') ? FILE_BODY_BYTES_MAX : BODY_BYTES_MAX;
+  if (text !== undefined && Buffer.byteLength(text) > most) {
+    throw new PatchcordError('content_too_long', 'That is more than the daemon takes at once.', 'Send less.');
+  }
+}
+
+/** Tells a daemon that is not there from one that went away in the midst of a call. */
+export function unreachable(socketPath: string, cause?: unknown): PatchcordError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  if (code === 'EACCES' || code === 'EPERM') {
+    const remedy = 'Run this as the user whose daemon it is.';
+    return new PatchcordError('forbidden', `May not open ${socketPath}.`, remedy, { cause });
+  }
+  const absent = code === 'ECONNREFUSED' || code === 'ENOENT';
+  return new PatchcordError(
+    'daemon_unreachable',
+    absent ? `No daemon answers on ${socketPath}.` : 'The daemon went away before it answered.',
+    'Start it with `patchcord up`.',
+    { cause },
+  );
+}
+
+function strange(message: string, cause?: unknown): PatchcordError {
+  const remedy =
+    'Daemon and command may be of different versions: restart it with `patchcord down`, then `up`.';
+  return new PatchcordError('internal', message, remedy, { cause });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,181 @@
+import type { Clock, Random, Timer } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { LinkStatus } from './network.ts';
+import { dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
+
+/** Peers that are dialled at the same time; the others wait their turn. */
+const ATTEMPTS_MAX = 64;
+
+export interface DialerOptions {
+  self: string;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Our own addresses, which tell what is near. */
+  own(): readonly string[];
+  /** The address of a machine's link, if there is one. */
+  linkAddress(peerId: string): string | undefined;
+  /** Connects to a machine and resolves when a link with it is up; rejects with the reason why not. */
+  connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void>;
+}
+
+interface Target {
+  addresses: readonly string[];
+  /** Failures in a row, as the backoff counts them. */
+  failures: number;
+  /** Dials since the machine was last linked. */
+  attempts: number;
+  lastError?: string;
+  timer?: Timer;
+  attempt?: AbortController;
+}
+
+/**
+ * Dials every machine it was told of until it is linked, and again when the link breaks, for ever.
+ *
+ * Invariant: each target is linked, or has exactly one of a timer, a place in `#queue` and an attempt.
+ */
+export class Dialer {
+  readonly #options: DialerOptions;
+  readonly #targets = new Map<string, Target>();
+  readonly #queue = new Set<string>();
+  #running = 0;
+
+  constructor(options: DialerOptions) {
+    this.#options = options;
+  }
+
+  /** Replaces the machines to dial; returns those that are no longer among them. */
+  setPeers(peers: ReadonlyMap<string, readonly string[]>): string[] {
+    const gone = [...this.#targets.keys()].filter((peerId) => !peers.has(peerId));
+    for (const peerId of gone) this.#forget(peerId);
+    for (const [peerId, addresses] of peers) {
+      if (peerId !== this.#options.self) this.#name(peerId, addresses);
+    }
+    return gone;
+  }
+
+  /** A link with this machine is up, whoever dialled. */
+  up(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target === undefined) return;
+    this.#halt(peerId, target);
+    target.attempts = 0;
+    delete target.lastError;
+  }
+
+  /** The link with this machine broke after so long. */
+  down(peerId: string, reason: string, lastedMs: number): void {
+    const target = this.#targets.get(peerId);
+    if (target === undefined) return;
+    if (lastedMs >= LINK_PROVEN_MS) target.failures = 0;
+    this.#retry(peerId, target, reason);
+  }
+
+  statuses(): LinkStatus[] {
+    const statuses: LinkStatus[] = [];
+    for (const [peerId, { attempts, lastError }] of this.#targets) {
+      const address = this.#options.linkAddress(peerId);
+      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts });
+      else if (lastError === undefined) statuses.push({ peerId, up: false, attempts });
+      else statuses.push({ peerId, up: false, attempts, lastError });
+    }
+    return statuses;
+  }
+
+  stop(): void {
+    this.setPeers(new Map());
+  }
+
+  #name(peerId: string, addresses: readonly string[]): void {
+    const known = this.#targets.get(peerId);
+    if (known === undefined) {
+      const target = { addresses, failures: 0, attempts: 0 };
+      this.#targets.set(peerId, target);
+      if (this.#options.linkAddress(peerId) === undefined) {
+        this.#dialAfter(peerId, target, firstDelayMs(this.#options.self, peerId));
+      }
+      return;
+    }
+    const news = addresses.some((address) => !known.addresses.includes(address));
+    known.addresses = addresses;
+    if (!news || this.#options.linkAddress(peerId) !== undefined) return;
+    this.#halt(peerId, known);
+    known.failures = 0;
+    this.#enqueue(peerId);
+  }
+
+  #dialAfter(peerId: string, target: Target, delayMs: number): void {
+    if (delayMs === 0) return this.#enqueue(peerId);
+    target.timer = this.#options.clock.after(delayMs, () => {
+      delete target.timer;
+      this.#enqueue(peerId);
+    });
+  }
+
+  #enqueue(peerId: string): void {
+    this.#queue.add(peerId);
+    this.#startNext();
+  }
+
+  #startNext(): void {
+    while (this.#running < ATTEMPTS_MAX) {
+      const [peerId] = this.#queue;
+      if (peerId === undefined) return;
+      this.#queue.delete(peerId);
+      const target = this.#targets.get(peerId);
+      if (target !== undefined) void this.#dial(peerId, target);
+    }
+  }
+
+  async #dial(peerId: string, target: Target): Promise<void> {
+    const attempt = new AbortController();
+    target.attempt = attempt;
+    target.attempts += 1;
+    this.#running += 1;
+    let failure: string | undefined;
+    try {
+      const addresses = dialOrder(peerId, target.addresses, this.#options.own());
+      await this.#options.connect(peerId, addresses, attempt.signal);
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    this.#running -= 1;
+    // An attempt that was called off has been replaced by whatever called it off.
+    if (target.attempt === attempt) {
+      delete target.attempt;
+      if (failure !== undefined) this.#failed(peerId, target, failure);
+    }
+    this.#startNext();
+  }
+
+  #failed(peerId: string, target: Target, reason: string): void {
+    this.#retry(peerId, target, reason);
+    const fields = { peer: peerId, attempts: target.attempts, reason };
+    if (target.attempts === 1) this.#options.log.info(fields, 'peer cannot be reached; trying on');
+    else this.#options.log.debug(fields, 'peer cannot be reached');
+  }
+
+  #retry(peerId: string, target: Target, reason: string): void {
+    this.#halt(peerId, target);
+    target.lastError = reason;
+    const delayMs = retryDelayMs(target.failures, this.#options.random.fraction());
+    target.failures += 1;
+    this.#dialAfter(peerId, target, delayMs);
+  }
+
+  #halt(peerId: string, target: Target): void {
+    this.#queue.delete(peerId);
+    target.timer?.cancel();
+    delete target.timer;
+    const { attempt } = target;
+    delete target.attempt;
+    attempt?.abort(new Error('no longer needed'));
+  }
+
+  #forget(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target !== undefined) this.#halt(peerId, target);
+    this.#targets.delete(peerId);
+  }
+}

@@ -1,0 +1,123 @@
+import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
+import { asPatchcordError } from '../../protocol/errors.ts';
+import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
+import { LINK_BUFFER_BYTES_MAX } from '../../protocol/limits.ts';
+
+export interface FrameStreamEvents {
+  /** Frames that arrived together, in order. Not called any more once `closed` was. */
+  frames(frames: readonly Frame[]): void;
+  /** The stream is over, for this reason. Called once. */
+  closed(reason: string): void;
+}
+
+/**
+ * A libp2p stream as a pipe of frames.
+ *
+ * Frames sent within one tick leave as one chunk, because a chunk costs an encryption and a write. While the
+ * stream says that it is full they wait here, up to LINK_BUFFER_BYTES_MAX with what waits in the stream; past
+ * that the reader is too slow to keep. The 'drain' event, and not onDrain(), says when to go on: the latter
+ * works only once (libp2p 3.3). What arrives within one tick is read as one chunk too, lest a peer that sends its
+ * bytes one by one makes the reader join them one by one.
+ */
+export class FrameStream {
+  readonly #stream: Stream;
+  readonly #events: FrameStreamEvents;
+  readonly #reader = new FrameReader();
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #flushing = false;
+  #arrived: Uint8Array[] = [];
+  #over = false;
+
+  constructor(stream: Stream, events: FrameStreamEvents) {
+    this.#stream = stream;
+    this.#events = events;
+    stream.addEventListener('drain', () => this.#flushSoon());
+    stream.addEventListener('message', (event) => this.#readSoon(event));
+    stream.addEventListener('close', (event) => {
+      this.#read();
+      this.#close(closeReason(event));
+    });
+    stream.addEventListener('end', () => {
+      this.#read();
+      this.end('closed by peer');
+    });
+    // It may have ended before we listened; the owner is told once it has its reference to us.
+    if (stream.status !== 'open' || stream.readableEnded) queueMicrotask(() => this.end('closed by peer'));
+  }
+
+  /** False when the stream is over, or when these frames were too many for a slow reader and ended it. */
+  send(frames: readonly Frame[]): boolean {
+    if (this.#over) return false;
+    const chunks = frames.map(encodeFrame);
+    for (const chunk of chunks) this.#queuedBytes += chunk.length;
+    this.#queue.push(...chunks);
+    if (this.#queuedBytes + this.#stream.writeBufferLength > LINK_BUFFER_BYTES_MAX) {
+      this.end('slow reader');
+      return false;
+    }
+    this.#flushSoon();
+    return true;
+  }
+
+  /** Ends the stream at once, with whatever it still holds. */
+  end(reason: string): void {
+    if (this.#close(reason)) this.#stream.abort(new Error(reason));
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing || this.#over) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#over || this.#queue.length === 0 || this.#stream.writableNeedsDrain) return;
+    const bytes = this.#queue.length === 1 ? this.#queue[0]! : Buffer.concat(this.#queue, this.#queuedBytes);
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    try {
+      this.#stream.send(bytes);
+    } catch {
+      // The stream closed for writing under us, and its close event has not come yet.
+      this.end('closed');
+    }
+  }
+
+  #readSoon(event: StreamMessageEvent): void {
+    if (this.#over) return;
+    if (this.#arrived.length === 0) queueMicrotask(() => this.#read());
+    if (event.data instanceof Uint8Array) this.#arrived.push(event.data);
+    else this.#arrived.push(...event.data);
+  }
+
+  #read(): void {
+    const bytes = this.#arrived.length === 1 ? this.#arrived[0]! : Buffer.concat(this.#arrived);
+    this.#arrived = [];
+    if (this.#over || bytes.length === 0) return;
+    let frames: Frame[];
+    try {
+      frames = this.#reader.push(bytes);
+    } catch (error) {
+      this.end(asPatchcordError(error).code);
+      return;
+    }
+    if (frames.length > 0) this.#events.frames(frames);
+  }
+
+  #close(reason: string): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#arrived = [];
+    this.#events.closed(reason);
+    return true;
+  }
+}
+
+function closeReason(event: StreamCloseEvent): string {
+  if (event.error === undefined) return 'connection closed';
+  return event.local === true ? `connection lost: ${event.error.message}` : 'reset by peer';
+}

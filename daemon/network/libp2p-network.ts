@@ -1,0 +1,215 @@
+import type { Connection, Stream } from '@libp2p/interface';
+import { PatchcordError } from '../../protocol/errors.ts';
+import type { Frame } from '../../protocol/frame.ts';
+import { signerFromSeed } from '../../protocol/signing.ts';
+import type { Clock, Random } from '../clock.ts';
+import type { Log } from '../log.ts';
+import { checkListenAddresses } from './addresses.ts';
+import { Admission } from './admission.ts';
+import { deadline } from './deadline.ts';
+import { ADDRESS_TIMEOUT_MS, dialFirst } from './dial.ts';
+import { dialOrder } from './dial-plan.ts';
+import { Dialer } from './dialer.ts';
+import { JOIN_PROTOCOL, JoinDesk, requestJoin } from './join.ts';
+import { createNode, startNode, type Node } from './libp2p-node.ts';
+import { LINK_PROTOCOL, type Link } from './link.ts';
+import { LinkTable, type LinkTableEvents } from './link-table.ts';
+import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
+
+/** Stopping waits this long for libp2p; sockets that are left then end with the process. */
+const STOP_TIMEOUT_MS = 2_000;
+
+export interface Libp2pNetworkOptions {
+  /** The machine's 32-byte Ed25519 seed. */
+  seed: Uint8Array;
+  /** Multiaddrs like /ip4/0.0.0.0/tcp/0. */
+  listen: readonly string[];
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** A UUIDv7 of this start, by which peers tell a restart from a second connection. */
+  bootId: string;
+}
+
+/** A network over TCP, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
+export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
+  return new Libp2pNetwork(options);
+}
+
+/** The parts that exist between start and stop. */
+interface Running {
+  node: Node;
+  admission: Admission;
+  links: LinkTable;
+}
+
+class Libp2pNetwork implements Network {
+  readonly peerId: string;
+  readonly #options: Libp2pNetworkOptions;
+  readonly #listen: string[];
+  readonly #dialer: Dialer;
+  readonly #stopping = new AbortController();
+  #peers: ReadonlyMap<string, readonly string[]> = new Map();
+  #running: Running | undefined;
+
+  constructor(options: Libp2pNetworkOptions) {
+    this.#options = options;
+    this.#listen = checkListenAddresses(options.listen);
+    this.peerId = signerFromSeed(options.seed).peerId;
+    this.#dialer = new Dialer({
+      self: this.peerId,
+      clock: options.clock,
+      random: options.random,
+      log: options.log,
+      own: () => this.addresses(),
+      linkAddress: (peerId) => this.#running?.links.get(peerId)?.address,
+      connect: (peerId, addresses, signal) => this.#connect(peerId, addresses, signal),
+    });
+  }
+
+  async start(handlers: NetworkHandlers): Promise<void> {
+    const { clock, log, bootId, seed } = this.#options;
+    const admission = new Admission({ handlers, clock, log });
+    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater });
+    const links = new LinkTable({ self: this.peerId, bootId, clock, events: this.#linkEvents(handlers) });
+    const desk = new JoinDesk({ handlers, admission, clock, log, stopping: this.#stopping.signal });
+    const { libp2p } = node;
+    libp2p.addEventListener('connection:open', ({ detail: connection }) => {
+      admission.opened(connection, libp2p.getConnections(connection.remotePeer).length);
+    });
+    // What identify notes down of a peer is of no use here, and would pile up.
+    libp2p.addEventListener('peer:disconnect', ({ detail: peer }) => {
+      libp2p.peerStore.delete(peer).catch(() => {});
+    });
+    const once = { maxInboundStreams: 1, maxOutboundStreams: 1 };
+    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), once);
+    await libp2p.handle(JOIN_PROTOCOL, (stream, connection) => desk.serve(stream, connection), once);
+    this.#running = { node, admission, links };
+    try {
+      await startNode(node, this.#listen);
+    } catch (error) {
+      this.#running = undefined;
+      throw error;
+    }
+    this.#dialer.setPeers(this.#peers);
+  }
+
+  addresses(): string[] {
+    const libp2p = this.#running?.node.libp2p;
+    return libp2p === undefined ? [] : libp2p.getMultiaddrs().map(String);
+  }
+
+  setPeers(peers: ReadonlyMap<string, readonly string[]>): void {
+    this.#peers = peers;
+    if (this.#running === undefined || this.#stopping.signal.aborted) return;
+    const { node, admission, links } = this.#running;
+    for (const peerId of this.#dialer.setPeers(peers)) links.drop(peerId, 'no longer a peer');
+    for (const peerId of links.peerIds()) {
+      if (!admission.mayLink(peerId)) links.drop(peerId, 'not a member');
+    }
+    admission.sweep(node.libp2p.getConnections());
+  }
+
+  send(peerId: string, frames: readonly Frame[]): boolean {
+    return this.#running?.links.get(peerId)?.send(frames) ?? false;
+  }
+
+  drop(peerId: string, reason: string): void {
+    this.#running?.links.drop(peerId, reason);
+  }
+
+  async requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array> {
+    const running = this.#running;
+    if (running === undefined) throw new PatchcordError('stopping', 'The network is not running.');
+    const { clock } = this.#options;
+    return await requestJoin(peerId, {
+      request,
+      clock,
+      admission: running.admission,
+      stopping: this.#stopping.signal,
+      dial: (signal) =>
+        dialFirst(running.node.dialOne, dialOrder(peerId, addresses, this.addresses()), clock, signal),
+    });
+  }
+
+  links(): LinkStatus[] {
+    return this.#dialer.statuses();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('stopping'));
+    this.#dialer.stop();
+    const running = this.#running;
+    if (running === undefined) return;
+    running.links.dropAll('stopping');
+    const { promise: tooLong, resolve } = Promise.withResolvers<void>();
+    const timer = this.#options.clock.after(STOP_TIMEOUT_MS, resolve);
+    await Promise.race([running.node.libp2p.stop(), tooLong]);
+    timer.cancel();
+    this.#running = undefined;
+  }
+
+  #linkEvents(handlers: NetworkHandlers): LinkTableEvents {
+    const { log } = this.#options;
+    return {
+      up: (link) => {
+        log.info({ peer: link.peerId, address: link.address }, 'link up');
+        this.#dialer.up(link.peerId);
+        handlers.linkUp(link.peerId, described(link));
+      },
+      down: (link, reason, lastedMs) => {
+        log.info({ peer: link.peerId, reason, lastedMs }, 'link down');
+        this.#dialer.down(link.peerId, reason, lastedMs);
+        handlers.linkDown(link.peerId, reason);
+      },
+      frame: (link, frame) => handlers.frame(link.peerId, frame),
+    };
+  }
+
+  /** A peer has opened a link stream. */
+  #accept(stream: Stream, connection: Connection): void {
+    const peer = connection.remotePeer.toString();
+    const { admission, links } = this.#running!;
+    if (this.#stopping.signal.aborted || !admission.mayLink(peer)) {
+      this.#options.log.info({ peer }, 'link refused');
+      connection.abort(new Error('not a member'));
+      return;
+    }
+    links.adopt(stream, connection, (failure) => {
+      if (failure !== undefined)
+        this.#options.log.info({ peer, reason: failure }, 'incoming link ended early');
+    });
+  }
+
+  /** Opens a link stream to a peer; resolves when it became the link. */
+  async #connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
+    const { node, links } = this.#running!;
+    const { clock } = this.#options;
+    const connection = await dialFirst(node.dialOne, addresses, clock, signal);
+    const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
+    try {
+      const stream = await connection.newStream(LINK_PROTOCOL, { signal: limit.signal });
+      limit.signal.throwIfAborted();
+      await new Promise<void>((resolve, reject) => {
+        links.adopt(stream, connection, (failure) => {
+          if (failure === undefined) return resolve();
+          reject(new PatchcordError('peer_unreachable', failure));
+        });
+      });
+    } catch (cause) {
+      connection.abort(new Error('no link', { cause }));
+      throw cause;
+    } finally {
+      limit.cancel();
+    }
+  }
+}
+
+function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
+  const hello = link.hello!;
+  return {
+    window: { frames: hello.window_frames, sizeBytes: hello.window_bytes },
+    boot: hello.boot,
+    address: link.address,
+  };
+}

@@ -1,0 +1,103 @@
+import { noise } from '@chainsafe/libp2p-noise';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { identify, type Identify } from '@libp2p/identify';
+import type { ComponentLogger, ConnectionGater, Libp2p, Logger } from '@libp2p/interface';
+import { ping, type Ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import { PatchcordError } from '../../protocol/errors.ts';
+import { MEMBERS_MAX } from '../../protocol/limits.ts';
+import type { DialOne } from './dial.ts';
+
+/** Connections that are opened per second from one address, which may be a whole office behind one router. */
+const INBOUND_PER_SECOND_MAX = 100;
+/** Connections that are not encrypted yet. */
+const INBOUND_PENDING_MAX = 64;
+const INBOUND_UPGRADE_TIMEOUT_MS = 10_000;
+
+/** A libp2p that listens, and dials only when it is told to. */
+export interface Node {
+  libp2p: Libp2p;
+  /** Straight to the transport: libp2p's dial queue tries one address of a machine after the other. */
+  dialOne: DialOne;
+}
+
+export interface NodeOptions {
+  seed: Uint8Array;
+  /** Multiaddrs. */
+  listen: string[];
+  gater: ConnectionGater;
+}
+
+/**
+ * A node that does not listen yet. Everything that libp2p does on its own account is off: no discovery, no
+ * routing, no reconnecting, and no monitor that cuts off a peer for five seconds without a pong, since a link
+ * watches over itself.
+ */
+export async function createNode(options: NodeOptions): Promise<Node> {
+  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; dialOne: DialOne }>({
+    start: false,
+    privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
+    nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
+    addresses: { listen: options.listen },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    connectionGater: options.gater,
+    connectionManager: {
+      maxConnections: 2 * MEMBERS_MAX + 100,
+      inboundConnectionThreshold: INBOUND_PER_SECOND_MAX,
+      maxIncomingPendingConnections: INBOUND_PENDING_MAX,
+      inboundUpgradeTimeout: INBOUND_UPGRADE_TIMEOUT_MS,
+      reconnectRetries: 0,
+    },
+    connectionMonitor: { enabled: false },
+    logger: SILENT,
+    services: {
+      identify: identify(),
+      ping: ping(),
+      dialOne:
+        ({ transportManager }) =>
+        (address, signal) =>
+          transportManager.dial(multiaddr(address), { signal }),
+    },
+  });
+  return { libp2p, dialOne: libp2p.services.dialOne };
+}
+
+/** Starts to listen. Throws `port_in_use`, or `invalid_input` for an address this machine does not have. */
+export async function startNode({ libp2p }: Node, listen: readonly string[]): Promise<void> {
+  try {
+    await libp2p.start();
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const where = listen.join(', ');
+    if (text.includes('EADDRINUSE')) {
+      throw new PatchcordError(
+        'port_in_use',
+        `Another program listens on ${where} already.`,
+        'Stop it, or choose another port; /tcp/0 takes a free one.',
+        { cause },
+      );
+    }
+    throw new PatchcordError(
+      'invalid_input',
+      `This machine cannot listen on ${where}.`,
+      'Choose an address of its own and a port above 1023.',
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** libp2p's own log is for its authors and costs time on every frame; what matters is logged by this folder. */
+const silent: Logger = Object.assign(() => {}, {
+  enabled: false,
+  error: () => {},
+  trace: () => {},
+  newScope: () => silent,
+});
+const SILENT: ComponentLogger = { forComponent: () => silent };

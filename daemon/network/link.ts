@@ -1,0 +1,118 @@
+import type { Connection, Stream } from '@libp2p/interface';
+import { PROTOCOL_VERSION, type Frame, type FrameOf } from '../../protocol/frame.ts';
+import { LINK_SILENCE_MS, WINDOW_FRAMES, WINDOW_SIZE_BYTES } from '../../protocol/limits.ts';
+import type { Clock, Timer } from '../clock.ts';
+import { FrameStream } from './frame-stream.ts';
+import { ReceiveWindow } from './receive-window.ts';
+
+/** Wire. Carries the frames of protocol/frame.ts. */
+export const LINK_PROTOCOL = '/patchcord/link/1';
+/** A peer that opened a stream has this long to say hello. */
+const HELLO_TIMEOUT_MS = 10_000;
+
+export interface LinkOwner {
+  /** The peer's hello was read, and it speaks our version. */
+  greeted(link: Link): void;
+  /** A frame other than hello, after both hellos. */
+  frame(link: Link, frame: Frame): void;
+  /** Called once; nothing is called for this link after it. */
+  ended(link: Link, reason: string): void;
+}
+
+/**
+ * One stream with one machine, from its opening to its end. It owns its connection: a link that ends takes the
+ * connection along, so that a peer which broke the rules keeps nothing open here.
+ *
+ *     opened -> peer's hello read -> both hellos -> ended
+ *            -> our hello sent    ->
+ *
+ * Frames pass only in "both hellos"; the owner decides when ours is said ({@link Link.greet}).
+ */
+export class Link {
+  readonly peerId: string;
+  readonly address: string;
+  readonly #connection: Connection;
+  readonly #frames: FrameStream;
+  readonly #owner: LinkOwner;
+  readonly #clock: Clock;
+  readonly #window = new ReceiveWindow();
+  #hello: FrameOf<'hello'> | undefined;
+  #greeted = false;
+  #ended = false;
+  #limit: Timer;
+
+  constructor(stream: Stream, connection: Connection, clock: Clock, owner: LinkOwner) {
+    this.peerId = connection.remotePeer.toString();
+    this.address = connection.remoteAddr.toString();
+    this.#connection = connection;
+    this.#clock = clock;
+    this.#owner = owner;
+    this.#limit = clock.after(HELLO_TIMEOUT_MS, () => this.end('no hello'));
+    this.#frames = new FrameStream(stream, {
+      frames: (frames) => this.#receive(frames),
+      closed: (reason) => this.#close(reason),
+    });
+  }
+
+  /** The peer's hello, once read. */
+  get hello(): FrameOf<'hello'> | undefined {
+    return this.#hello;
+  }
+
+  /** Says our hello. */
+  greet(bootId: string): void {
+    this.#greeted = true;
+    this.#frames.send([
+      {
+        t: 'hello',
+        v: PROTOCOL_VERSION,
+        boot: bootId,
+        window_frames: WINDOW_FRAMES,
+        window_bytes: WINDOW_SIZE_BYTES,
+      },
+    ]);
+  }
+
+  /** False when the link has ended, or these frames ended it because the reader is too slow. */
+  send(frames: readonly Frame[]): boolean {
+    for (const frame of frames) {
+      if (frame.t === 'ack' || frame.t === 'refuse') this.#window.answered(frame.n);
+    }
+    return this.#frames.send(frames);
+  }
+
+  end(reason: string): void {
+    this.#frames.end(reason);
+  }
+
+  #receive(frames: readonly Frame[]): void {
+    for (const frame of frames) {
+      if (this.#ended) return;
+      this.#take(frame);
+    }
+    if (this.#ended) return;
+    this.#limit.cancel();
+    this.#limit = this.#clock.after(LINK_SILENCE_MS, () => this.end('silence'));
+  }
+
+  #take(frame: Frame): void {
+    if (frame.t === 'hello') {
+      if (this.#hello !== undefined) return this.end('second hello');
+      if (frame.v !== PROTOCOL_VERSION) return this.end('protocol_version');
+      this.#hello = frame;
+      return this.#owner.greeted(this);
+    }
+    if (this.#hello === undefined || !this.#greeted) return this.end('no hello');
+    if (frame.t === 'parcel' && !this.#window.received(frame.n, frame.envelope.length)) {
+      return this.end('window overrun');
+    }
+    this.#owner.frame(this, frame);
+  }
+
+  #close(reason: string): void {
+    this.#ended = true;
+    this.#limit.cancel();
+    this.#owner.ended(this, reason);
+    this.#connection.abort(new Error(reason));
+  }
+}

@@ -1,0 +1,64 @@
+import type { Frame } from '../../protocol/frame.ts';
+
+/**
+ * The wire between machines, as the rest of the daemon sees it. daemon/network/libp2p-network.ts is the real
+ * one; test/sim has a seeded one.
+ *
+ * A link is a pair of ordered frame streams with one machine; there is at most one per machine. A frame given
+ * to `send` may be lost when the link breaks, never reordered within a link. Whoever needs more acknowledges.
+ */
+export interface Network {
+  /** This machine. */
+  readonly peerId: string;
+  /** Starts to listen and dial; `handlers` are called from then on. Throws `port_in_use`. */
+  start(handlers: NetworkHandlers): Promise<void>;
+  /** Multiaddrs, each ending in /p2p/PEER, at which this machine can be reached now. */
+  addresses(): string[];
+  /**
+   * The machines to stay linked with and where they may be found, replacing what was said before. Each is
+   * dialled until linked, and again whenever its link breaks, for ever; a machine no longer named loses its link.
+   */
+  setPeers(peers: ReadonlyMap<string, readonly string[]>): void;
+  /** Puts frames on the link. False when there is none, or when the reader is so slow that it was dropped. */
+  send(peerId: string, frames: readonly Frame[]): boolean;
+  /** Breaks the link with a machine, if there is one. */
+  drop(peerId: string, reason: string): void;
+  /**
+   * Asks a machine that need not be a peer yet to let this one join: connects to it at one of the addresses,
+   * sends one request, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
+   */
+  requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
+  /** What is known of each machine named by setPeers; for status and doctor. */
+  links(): LinkStatus[];
+  stop(): Promise<void>;
+}
+
+export interface NetworkHandlers {
+  /** Whether a machine may hold a link; asked when a connection is encrypted and again in the link handler. */
+  admits(peerId: string): boolean;
+  /** Whether a machine that is no member may connect to ask to join: there is an open invite. */
+  admitsJoin(): boolean;
+  /** A link is up, both hellos seen. */
+  linkUp(peerId: string, link: { window: Window; boot: string; address: string }): void;
+  linkDown(peerId: string, reason: string): void;
+  /** One frame from a linked machine, in order; never `hello`. Must not throw. */
+  frame(peerId: string, frame: Frame): void;
+  /** A join request of at most FRAME_SIZE_BYTES_MAX bytes; the answer goes back to the asker. Must not reject. */
+  join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
+}
+
+/** How much may be unacknowledged: parcels sent and not yet answered by `ack` or `refuse`. */
+export interface Window {
+  frames: number;
+  sizeBytes: number;
+}
+
+export interface LinkStatus {
+  peerId: string;
+  up: boolean;
+  /** The address in use, when up. */
+  address?: string;
+  /** Why the last attempt failed, when down. */
+  lastError?: string;
+  attempts: number;
+}

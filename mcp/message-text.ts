@@ -1,0 +1,67 @@
+import type { MessageView, RecallResult } from '../protocol/views.ts';
+import { frame, inline } from './frame.ts';
+
+type RecalledMessage = RecallResult['messages'][number];
+
+function senderLine(message: MessageView): string {
+  return `From: ${inline(message.from)} (machine "${inline(message.from_machine)}", verified)   Sent: ${inline(message.sent_at)}`;
+}
+
+function threadLine(message: MessageView): string[] {
+  const parts: string[] = [];
+  if (message.thread) {
+    const id = message.thread_id ? ` (thread_id ${inline(message.thread_id)})` : '';
+    const resolved = message.thread_resolved_at ? `, resolved ${inline(message.thread_resolved_at)}` : '';
+    parts.push(`Thread: ${inline(message.thread)}${id}${resolved}`);
+  }
+  if (message.reply_to) parts.push(`Answers: ${inline(message.reply_to)}`);
+  if (message.group_id) parts.push(`Group: ${inline(message.group_id)} (sent to several agents)`);
+  return parts.length > 0 ? [parts.join('   ')] : [];
+}
+
+/** What is unusual about how the message arrived; gaps are named, never hidden. */
+function arrivalNotes(message: MessageView): string[] {
+  const notes: string[] = [];
+  if (message.seen_before) {
+    notes.push(
+      'Note: possibly seen before; an earlier session was shown this message and ended before it confirmed.',
+    );
+  }
+  if (message.missing_before !== undefined && message.missing_before > 0) {
+    const count = message.missing_before;
+    const missing = count === 1 ? '1 earlier message' : `${count} earlier messages`;
+    notes.push(`Note: ${missing} of this sender ${count === 1 ? 'has' : 'have'} not arrived.`);
+  }
+  if (message.late) notes.push('Note: late; later messages of this sender were shown before this one.');
+  return notes;
+}
+
+/** The exact call that answers a message. */
+function replyCall(messageId: string): string {
+  return `reply(message_id="${inline(messageId)}", content="...")`;
+}
+
+/** A received message as a reader needs it: who, when, which thread, the framed text, how to answer. */
+export function messageText(message: MessageView): string {
+  return [
+    senderLine(message),
+    ...threadLine(message),
+    ...arrivalNotes(message),
+    frame(`message ${message.message_id}`, message.content),
+    `To answer: ${replyCall(message.message_id)}`,
+  ].join('\n');
+}
+
+/** One entry of the history, in either direction. */
+export function recalledText(message: RecalledMessage): string {
+  const sent = message.direction === 'sent';
+  const status = `Status: ${message.status}`;
+  const head = sent
+    ? `Sent to: ${inline(message.to)}   Sent: ${inline(message.sent_at)}   ${status}`
+    : `Received   ${senderLine(message)}   ${status}`;
+  const lines = [head, ...threadLine(message), ...arrivalNotes(message)];
+  lines.push(frame(`message ${message.message_id}`, message.content));
+  if (message.content_cut) lines.push('(cut; the full text was longer)');
+  if (!sent) lines.push(`To answer: ${replyCall(message.message_id)}`);
+  return lines.join('\n');
+}
