@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** What the daemon's API tells the command line and the console, apart from the seven tools. */
 
 const zTime = z.string().describe('ISO 8601, UTC');
-export const zRole = z.enum(['admin', 'member', 'keeper']);
+const zRole = z.enum(['admin', 'member', 'keeper']);
 
 export const zNamespaceView = z.object({
   namespace: z.string(),

@@ -14,8 +14,7 @@ import { verifySignature, type Signer } from './signing.ts';
  * - a machine is a member only by the genesis or by an admit of a machine that is an admin;
  * - a statement that is damaged, of another namespace or not by whom it says is refused before it is stored.
  */
-export const ROLES = ['admin', 'member', 'keeper'] as const;
-const zRole = z.enum(ROLES);
+const zRole = z.enum(['admin', 'member', 'keeper']);
 export type Role = z.infer<typeof zRole>;
 
 /** Opens a namespace; its hash is the namespace id, its author the first admin. */

@@ -3,7 +3,7 @@ import { AGENTS_PER_MACHINE_MAX } from './limits.ts';
 import { zAgentId, zLabel, zName, zTimeMs } from './shapes.ts';
 
 /** What a machine announces of one agent that lives on it. */
-export const zAgentCard = z.strictObject({
+const zAgentCard = z.strictObject({
   id: zAgentId,
   name: zName,
   /** When the name was claimed, by the home machine's clock; the earliest claim of a name wins. */

@@ -8,7 +8,7 @@ import { LABEL_LENGTH_MAX } from './limits.ts';
 export const zBytes = z.instanceof(Uint8Array) as z.ZodType<Uint8Array, Uint8Array>;
 export const zName = z.string().regex(NAME_PATTERN);
 export const zMessageId = z.string().refine(isId, 'not a UUIDv7');
-export const zAgentId = zMessageId;
+export const zAgentId = z.string().refine(isId, 'not an agent id');
 /** SHA-256 of the genesis statement, in hex. */
 export const zNamespaceId = z.string().regex(/^[0-9a-f]{64}$/);
 /** An Ed25519 libp2p peer id in base58btc; all of them start alike. */

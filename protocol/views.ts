@@ -37,7 +37,7 @@ export const zSelf = z.object({
 });
 export type Self = z.infer<typeof zSelf>;
 
-export const zAgentView = z.object({
+const zAgentView = z.object({
   agent: z.string().describe('name@namespace'),
   namespace: z.string(),
   machine: z.string(),
@@ -61,7 +61,7 @@ export type InboxResult = z.infer<typeof zInboxResult>;
 
 export const zErrorView = z.object({ code: z.string(), message: z.string(), retryable: z.boolean() });
 
-export const zSendReceipt = z.object({
+const zSendReceipt = z.object({
   to: z.string(),
   message_id: z.string().optional(),
   state: zReceiptState.optional(),

@@ -31,7 +31,7 @@ export interface ApiParts {
   onStop: () => void;
 }
 
-export interface ApiListen {
+interface ApiListen {
   /** A file path, or a named pipe on Windows. */
   socketPath: string;
   host: '127.0.0.1';

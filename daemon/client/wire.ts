@@ -6,7 +6,7 @@ import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX } from '../api/answers.ts';
 import { errorOfProblem, zProblem } from '../api/problem.ts';
 
 /** One request to the daemon. */
-export interface Question {
+interface Question {
   method: 'GET' | 'POST' | 'DELETE';
   path: string;
   body?: object;
