@@ -70,7 +70,7 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.want,
 ]);
 /** Enough of a frame to tell what it wants to be. */
-const zHead = z.object({ t: z.string(), v: z.unknown() });
+const zHead = z.object({ t: z.string(), v: z.unknown().optional() });
 export type Frame = z.infer<typeof zFrame>;
 export type FrameOf<T extends Frame['t']> = Extract<Frame, { t: T }>;
 

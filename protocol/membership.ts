@@ -182,7 +182,10 @@ function deriveLog(id: string, name: string, statements: ReadonlyMap<string, Sig
   for (const { statement } of orderedStatements(draft)) {
     const [peerId, role] =
       statement.k === 'genesis' ? [statement.by, 'admin' as const] : [statement.machine, statement.role];
-    if (!members.has(peerId)) members.set(peerId, { peerId, label: statement.label, role, by: statement.by });
+    const known = members.get(peerId);
+    // Admitted twice: the lowest hash names it, and once an admin it stays one, in whatever order the two arrived.
+    if (!known) members.set(peerId, { peerId, label: statement.label, role, by: statement.by });
+    else if (role === 'admin') members.set(peerId, { ...known, role });
   }
   return draft;
 }

@@ -46,9 +46,11 @@ export function parseTicket(text: string): Ticket {
   const body = bytes.subarray(0, -CHECK_SIZE_BYTES);
   if (bytes.length <= CHECK_SIZE_BYTES || !checkOf(body).equals(bytes.subarray(-CHECK_SIZE_BYTES)))
     throw damaged();
-  const ticket = zTicket.safeParse(decode(body));
-  if (!ticket.success) throw damaged(ticket.error);
-  return ticket.data;
+  try {
+    return zTicket.parse(decode(body));
+  } catch (cause) {
+    throw damaged(cause);
+  }
 }
 
 /**
