@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
-import { CONTENT_LENGTH_MAX, THREAD_LENGTH_MAX } from './limits.ts';
+import { CONTENT_LENGTH_MAX, SEQUENCE_MAX, THREAD_LENGTH_MAX } from './limits.ts';
 import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
 
 /**
@@ -19,7 +19,7 @@ const zMessage = z.strictObject({
   k: z.literal('message'),
   id: zMessageId,
   /** Place in the line, from 1. */
-  seq: z.int().min(1),
+  seq: z.int().min(1).max(SEQUENCE_MAX),
   from: zParty,
   to: zParty,
   content: z.string().max(CONTENT_LENGTH_MAX),
@@ -40,7 +40,7 @@ export type Message = z.infer<typeof zMessage>;
 const zVoid = z.strictObject({
   k: z.literal('void'),
   id: zMessageId,
-  seq: z.int().min(1),
+  seq: z.int().min(1).max(SEQUENCE_MAX),
   from: zParty,
   to: zParty,
 });

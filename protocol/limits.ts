@@ -39,20 +39,22 @@ export const AGENTS_PER_MACHINE_MAX = 100;
 /** Addresses that a ticket, a roster entry or the address book keeps per machine. Wire. */
 export const ADDRESSES_MAX = 16;
 /** Longest ticket text. */
-export const TICKET_LENGTH_MAX = 4_096;
+export const TICKET_LENGTH_MAX = 12_288;
 /** Open invites of one namespace. */
 export const INVITES_MAX = 100;
 /** How long an invite holds unless told otherwise, and at most. */
 export const INVITE_TTL_MS = 10 * 60_000;
 export const INVITE_TTL_MS_MAX = 7 * 24 * 3_600_000;
 
-/** Messages that wait for one recipient agent on one sending machine. */
+/** Letters that wait on one machine for another. */
 export const OUTBOX_MAX = 50_000;
+/** Last place in one line of sender and recipient; stored keys give it twelve digits. Wire. */
+export const SEQUENCE_MAX = 2 ** 39;
 /** Messages that one agent's inbox holds unread. */
 export const INBOX_MAX = 50_000;
 /** A gap in one sender's sequence holds later messages back for at most this long. */
 export const GAP_HOLD_MS = 30_000;
-/** Furthest a sequence number may run ahead of what was seen, and most messages held behind one gap. */
+/** Most messages held behind the gaps of one sender. */
 export const GAP_HELD_MAX = 1_024;
 
 /** Messages that `inbox` shows at once, and the most that `recall` gives. */

@@ -39,6 +39,8 @@ export class Admission {
   readonly #log: Log;
   /** Joins are answered one after another, so that one ticket cannot be used twice at once. */
   #answering: Promise<unknown> = Promise.resolve();
+  /** So are namespaces created, so that one name is not given twice. */
+  #creating: Promise<unknown> = Promise.resolve();
 
   constructor(parts: {
     directory: Directory;
@@ -58,7 +60,14 @@ export class Admission {
     this.#log = parts.log;
   }
 
-  async createNamespace(name: string): Promise<NamespaceLog> {
+  /** Throws `namespace_exists`. */
+  createNamespace(name: string): Promise<NamespaceLog> {
+    const created = this.#creating.then(() => this.#create(name));
+    this.#creating = created.catch(() => undefined);
+    return created;
+  }
+
+  async #create(name: string): Promise<NamespaceLog> {
     this.#assertFree(name);
     const genesis = signStatement(
       {

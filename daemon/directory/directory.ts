@@ -152,9 +152,9 @@ export class Directory {
     );
   }
 
-  /** Where an agent lives now, by its id. */
-  homeOf(ns: string, agentId: string): Listing | undefined {
-    for (const machine of this.logs.get(ns)?.members.keys() ?? []) {
+  /** Where an agent lives, by its id; where it was last counts before what other machines announce. */
+  homeOf(ns: string, agentId: string, lastHome: string): Listing | undefined {
+    for (const machine of [lastHome, ...(this.logs.get(ns)?.members.keys() ?? [])]) {
       const roster = this.rosterOf(ns, machine);
       const card = roster?.agents.find(({ id }) => id === agentId);
       if (card) return this.#listing(ns, machine, roster!, card);

@@ -7,6 +7,8 @@ import type { MailRecord, MailStore } from '../store/mail-store.ts';
 export interface Consumer {
   readonly client: string;
   readonly lastCallAtMs: number;
+  /** It will make no further call. */
+  readonly ended: boolean;
 }
 
 interface Waiter {
@@ -30,6 +32,8 @@ export class Desk {
   #waiter: Waiter | undefined;
   /** Counts wakes, so that one between a look and a wait is not missed. */
   #arrivals = 0;
+  /** Looks run one after another, so that no two lease the same message. */
+  #showing: Promise<unknown> = Promise.resolve();
 
   constructor(parts: {
     agent: string;
@@ -67,7 +71,13 @@ export class Desk {
   }
 
   /** Up to `limit` pending messages, leased to the session from now on. The caller owns the desk by it. */
-  async show(consumer: Consumer, limit: number = INBOX_SHOWN_MAX): Promise<MailRecord[]> {
+  show(consumer: Consumer, limit: number = INBOX_SHOWN_MAX): Promise<MailRecord[]> {
+    const shown = this.#showing.then(() => this.#show(consumer, limit));
+    this.#showing = shown.catch(() => undefined);
+    return shown;
+  }
+
+  async #show(consumer: Consumer, limit: number): Promise<MailRecord[]> {
     this.#own(consumer);
     const leased = this.#leases?.numbers ?? new Set<number>();
     const records = await this.#mail.show(this.#agent, limit, leased, this.#clock.now());
@@ -101,6 +111,11 @@ export class Desk {
     this.#waiter?.wake();
   }
 
+  /** Answered, whoever did it: no longer a lease. */
+  taken(number: number): void {
+    this.#leases?.numbers.delete(number);
+  }
+
   /** Gives back what was leased to the session but never reached it. */
   giveBack(consumer: Consumer, numbers: readonly number[]): void {
     if (this.#owner !== consumer) return;
@@ -126,6 +141,8 @@ export class Desk {
   }
 
   #own(consumer: Consumer): void {
+    if (consumer.ended)
+      throw new PatchcordError('unknown_session', 'This session has ended.', 'Open a new one.');
     const other = this.otherOwner(consumer);
     if (other) throw inUse(other);
     if (this.#owner && this.#owner !== consumer) this.leave(this.#owner);

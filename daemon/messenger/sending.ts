@@ -120,7 +120,7 @@ export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyC
     await postoffice.mark(agent.id, mark);
     return answer;
   }
-  const home = directory.homeOf(agent.ns, message.from.id);
+  const home = directory.homeOf(agent.ns, message.from.id, record.machine);
   const copy = {
     id: newId(parts.clock.now(), parts.random.bytes),
     to: { id: message.from.id, name: home?.card.name ?? message.from.name },

@@ -9,6 +9,7 @@ import type {
   WaitCall,
 } from '../../protocol/calls.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
+import { parseId } from '../../protocol/ids.ts';
 import {
   INBOX_SHOWN_MAX,
   RECALL_CONTENT_LENGTH,
@@ -77,6 +78,10 @@ export class MachineSession implements Session, Consumer {
     this.lastCallAtMs = parts.clock.now();
   }
 
+  get ended(): boolean {
+    return this.#closed.signal.aborted;
+  }
+
   async inbox(call: InboxCall): Promise<InboxResult> {
     await this.#begin();
     const { mail, directory } = this.#parts;
@@ -104,7 +109,10 @@ export class MachineSession implements Session, Consumer {
 
   async reply(call: ReplyCall): Promise<ReplyResult> {
     await this.#begin();
-    return reply(this.#parts, this.#agent, call);
+    const answer = await reply(this.#parts, this.#agent, call);
+    const record = await this.#parts.mail.find(this.#agent.id, parseId(call.message_id));
+    if (record) this.#desk.taken(record.number);
+    return answer;
   }
 
   async wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
@@ -160,7 +168,7 @@ export class MachineSession implements Session, Consumer {
     let before: number | undefined;
     for (let read = 0; found.length < limit && read < RECALL_SCAN_MAX; read += RECALL_PAGE) {
       const page = await this.#parts.mail.history(this.#agent.id, RECALL_PAGE, before);
-      for (const record of page) if (found.length < limit && wanted(record)) found.push(record);
+      for (const record of page) if (found.length < limit && (await wanted(record))) found.push(record);
       if (page.length < RECALL_PAGE) break;
       before = page.at(-1)!.number;
     }
@@ -231,14 +239,16 @@ export class MachineSession implements Session, Consumer {
     return warnings;
   }
 
-  #recallFilter(call: RecallCall): (record: MailRecord) => boolean {
+  #recallFilter(call: RecallCall): (record: MailRecord) => Promise<boolean> {
     const from = call.from_agent.trim().toLowerCase().split('@')[0];
     const thread = call.thread_id.trim();
     const slug = thread === '' ? '' : threadSlug(thread);
-    return ({ message, direction, status }) => {
+    return async ({ message, direction, status }) => {
       if (direction === 'received' && status === 'unsent') return false;
       if (from && message.from.name !== from) return false;
-      return thread === '' || message.thread?.root === thread || message.thread?.slug === slug;
+      if (thread === '' || message.thread?.root === thread || message.thread?.slug === slug) return true;
+      if (!message.thread) return false;
+      return (await this.#parts.mail.thread(this.#agent.id, message.thread.slug))?.root === thread;
     };
   }
 }

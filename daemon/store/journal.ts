@@ -105,6 +105,8 @@ export class Journal {
         for (const commit of [...group, ...this.#queue]) commit.reject(error);
         this.#queue = [];
         this.#staged = new Map();
+        // A batch may have landed though its fsync failed.
+        this.#recent.clear();
         this.#failure = { error };
       }
     }

@@ -36,8 +36,10 @@ function writes(journal: Journal, sign: SignReceipt): Pick<MailStore, Writes> {
     accept: (outgoing) =>
       transact(async (tx) => {
         const { mark: marked, boot, nowMs, from } = outgoing;
-        if (marked) await mark(tx, from.id, marked, { sign, boot, nowMs });
-        return accept(tx, outgoing);
+        const accepted = await accept(tx, outgoing);
+        const kept = accepted.copies.some((copy) => !('error' in copy));
+        if (marked && kept) await mark(tx, from.id, marked, { sign, boot, nowMs });
+        return accepted;
       }),
     mark: (agent, marked, boot, nowMs) =>
       transact(async (tx) => ({ machines: await mark(tx, agent, marked, { sign, boot, nowMs }) })),

@@ -18,6 +18,7 @@ class LevelKv implements Kv {
   readonly #folder: string;
   #db: Level<string, Uint8Array> | undefined;
   #reopening: Promise<void> | undefined;
+  #closed = false;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -35,12 +36,19 @@ class LevelKv implements Kv {
 
   async get(key: string): Promise<Uint8Array | undefined> {
     const db = await this.#ready();
-    return db.get(key);
+    return db.get(key).catch((error: unknown) => {
+      throw failure('The store could not be read', error);
+    });
   }
 
   async range({ from, to, reverse = false, limit = -1 }: KvRange): Promise<[string, Uint8Array][]> {
     const db = await this.#ready();
-    return db.iterator({ gte: from, lt: to, reverse, limit }).all();
+    return db
+      .iterator({ gte: from, lt: to, reverse, limit })
+      .all()
+      .catch((error: unknown) => {
+        throw failure('The store could not be read', error);
+      });
   }
 
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
@@ -53,17 +61,20 @@ class LevelKv implements Kv {
     } catch (error) {
       this.#db = undefined;
       this.#reopening = this.#reopen(db);
-      throw writeError(error);
+      this.#reopening.catch(() => undefined);
+      throw failure('The store could not be written', error);
     }
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#reopening?.catch(() => undefined);
     await this.#db?.close();
     this.#db = undefined;
   }
 
   async #ready(): Promise<Level<string, Uint8Array>> {
+    if (this.#closed) throw new PatchcordError('store_failed', 'The store is closed.');
     if (this.#db) return this.#db;
     this.#reopening ??= this.open();
     try {
@@ -99,10 +110,6 @@ function openError(error: unknown): PatchcordError {
     );
   }
   return failure('The store could not be opened', error);
-}
-
-function writeError(error: unknown): PatchcordError {
-  return failure('The store could not be written', error);
 }
 
 function failure(what: string, error: unknown): PatchcordError {

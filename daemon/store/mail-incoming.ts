@@ -66,7 +66,8 @@ export async function placeReceipt(tx: Tx, ns: string, receipt: Receipt): Promis
   const known = await tx.get<Known>(key.known(receipt.sender, receipt.id));
   if (!known?.number || known.peer !== receipt.recipient) return false;
   const record = await tx.get<MailRecord>(key.history(receipt.sender, known.number));
-  if (record?.direction !== 'sent' || record.ns !== ns || record.machine !== receipt.by) return false;
+  if (record?.direction !== 'sent' || record.ns !== ns || receipt.ns !== ns || record.machine !== receipt.by)
+    return false;
   if (record.status === 'pending') return false;
   const status = climb(record.status, receipt.state);
   if (status === record.status) return false;

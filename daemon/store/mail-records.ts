@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import type { OutboxEntry, Tally } from './mail-store.ts';
@@ -29,7 +30,8 @@ export const key = {
   lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
   gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
   lineOut: (agent: string, recipient: string) => `line-out/${agent}/${recipient}`,
-  thread: (agent: string, slug: string) => `thread/${agent}/${Buffer.from(slug).toString('hex')}`,
+  thread: (agent: string, slug: string) =>
+    `thread/${agent}/${createHash('sha256').update(slug).digest('hex')}`,
   tally: (agent: string) => `tally/${agent}`,
   outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
   outboxCount: (machine: string) => `outbox-count/${machine}`,

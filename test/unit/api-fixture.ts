@@ -1,0 +1,376 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { zSessionOpened } from '../../daemon/api/answers.ts';
+import { createApi } from '../../daemon/api/api.ts';
+import type { Api, ApiParts } from '../../daemon/api/api.ts';
+import type { Admin } from '../../daemon/api/admin.ts';
+import { systemClock } from '../../daemon/clock.ts';
+import type { Clock } from '../../daemon/clock.ts';
+import { silentLog } from '../../daemon/log.ts';
+import type { HttpMcp } from '../../mcp/http.ts';
+import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
+import type { LocalAgentView, MemberView, NamespaceView } from '../../protocol/admin-views.ts';
+import { PatchcordError } from '../../protocol/errors.ts';
+import type { MessageView, WaitResult } from '../../protocol/views.ts';
+
+/** The other side of the two interfaces that the API serves, as small as it can be. */
+
+export const API_TOKEN = 'api-token-of-the-machine';
+export const AGENT_TOKEN = 'token-of-frontend';
+export const FRONTEND = 'frontend@myproject';
+export const STARTED_AT = '2026-11-22T20:00:00.000Z';
+
+export const MESSAGE: MessageView = {
+  message_id: '019a0000-0000-7000-8000-000000000001',
+  from: 'backend@myproject',
+  from_machine: 'laptop',
+  to: FRONTEND,
+  namespace: 'myproject',
+  content: 'hello \u{1F44B}',
+  sent_at: STARTED_AT,
+  status: 'pending',
+};
+
+const NAMESPACE: NamespaceView = {
+  namespace: 'myproject',
+  id: 'ab',
+  role: 'admin',
+  members: 1,
+  agents: [FRONTEND],
+};
+const MEMBER: MemberView = {
+  machine: 'laptop',
+  peer_id: 'p',
+  role: 'admin',
+  online: true,
+  self: true,
+  agents: [FRONTEND],
+};
+
+export function localAgent(agent: string, pending = 0): LocalAgentView {
+  return { agent, id: 'x', online: true, last_seen: null, client: 'c', pending, deferred: 1 };
+}
+
+export interface FakeSession extends Session {
+  readonly request: SessionRequest;
+  /** Name and parameters of every call. */
+  readonly calls: [string, unknown][];
+  /** Resolves with the wait's signal when `wait` was called. */
+  readonly waiting: Promise<AbortSignal>;
+  readonly waitAborted: Promise<unknown>;
+  readonly closed: Promise<void>;
+  answerWait: (result: WaitResult) => void;
+}
+
+export interface FakeMessenger extends Messenger {
+  readonly sessions: FakeSession[];
+  /** The session that was opened n-th, once it is. */
+  opened(index: number): Promise<FakeSession>;
+  /** Thrown by the next calls when set. */
+  failure?: Error | undefined;
+}
+
+export function fakeMessenger(): FakeMessenger {
+  const sessions: FakeSession[] = [];
+  const watchers: PromiseWithResolvers<FakeSession>[] = [];
+  const watcher = (index: number): PromiseWithResolvers<FakeSession> =>
+    (watchers[index] ??= Promise.withResolvers<FakeSession>());
+  const fake: FakeMessenger = {
+    sessions,
+    opened: async (index) => watcher(index).promise,
+    async open(request) {
+      if (fake.failure) throw fake.failure;
+      const session = fakeSession(request, fake);
+      sessions.push(session);
+      watcher(sessions.length - 1).resolve(session);
+      return session;
+    },
+  };
+  return fake;
+}
+
+function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSession {
+  const calls: [string, unknown][] = [];
+  const waiting = Promise.withResolvers<AbortSignal>();
+  const answer = Promise.withResolvers<WaitResult>();
+  const aborted = Promise.withResolvers<unknown>();
+  const closed = Promise.withResolvers<void>();
+  const note = (name: string, params: unknown): void => {
+    calls.push([name, params]);
+    if (messenger.failure) throw messenger.failure;
+  };
+  const [agent = '', namespace = ''] = request.agent.split('@');
+  const self = { agent, namespace, machine: 'laptop', client: request.client };
+  return {
+    request,
+    self,
+    calls,
+    waiting: waiting.promise,
+    waitAborted: aborted.promise,
+    closed: closed.promise,
+    answerWait: answer.resolve,
+    async inbox(call) {
+      note('inbox', call);
+      return { self, pending: [MESSAGE], threads: [], deferred: [], agents: [], warnings: [], more: 0 };
+    },
+    async send(call) {
+      note('send', call);
+      return {
+        status: 'sent',
+        message_id: MESSAGE.message_id,
+        receipts: [{ to: call.to_agent, state: 'queued' }],
+      };
+    },
+    async reply(call) {
+      note('reply', call);
+      return { status: 'replied', to: MESSAGE.from, reply_id: call.message_id };
+    },
+    async wait(call, signal) {
+      note('wait', call);
+      waiting.resolve(signal!);
+      const gone = Promise.withResolvers<never>();
+      signal!.addEventListener('abort', () => {
+        aborted.resolve(signal!.reason);
+        gone.reject(signal!.reason);
+      });
+      signal!.throwIfAborted();
+      return Promise.race([answer.promise, gone.promise]);
+    },
+    async attachment(call) {
+      note('attachment', call);
+      return { status: 'ok', path: call.path_or_url, content: 'aGk=' };
+    },
+    async recall(call) {
+      note('recall', call);
+      return { messages: [{ ...MESSAGE, direction: 'received', content_cut: false }] };
+    },
+    async unsend(call) {
+      note('unsend', call);
+      return { status: 'unsent', message_id: call.message_id };
+    },
+    async confirm() {
+      note('confirm', {});
+    },
+    async close() {
+      closed.resolve();
+    },
+  };
+}
+
+export interface FakeAdmin extends Admin {
+  readonly calls: unknown[][];
+  readonly list: LocalAgentView[];
+  failure?: Error | undefined;
+}
+
+export function fakeAdmin(): FakeAdmin {
+  const calls: unknown[][] = [];
+  const list = [localAgent(FRONTEND, 2)];
+  const note = (...call: unknown[]): void => {
+    calls.push(call);
+    if (fake.failure) throw fake.failure;
+  };
+  const fake: FakeAdmin = {
+    calls,
+    list,
+    async status() {
+      note('status');
+      const link = { machine: 'desktop', peer_id: 'q', up: true, queued: 3 };
+      return {
+        machine: 'laptop',
+        peer_id: 'p',
+        listen: [],
+        namespaces: [NAMESPACE],
+        agents: list,
+        links: [link],
+      };
+    },
+    async createNamespace(name) {
+      note('createNamespace', name);
+      return { ...NAMESPACE, namespace: name };
+    },
+    async namespaces() {
+      note('namespaces');
+      return [NAMESPACE];
+    },
+    async members(namespace) {
+      note('members', namespace);
+      return [MEMBER];
+    },
+    async invite(namespace, ttlMs) {
+      note('invite', namespace, ttlMs);
+      return { ticket: 'pc1:x', expires_at: STARTED_AT };
+    },
+    async join(ticket) {
+      note('join', ticket);
+      return { namespace: 'myproject', id: 'ab', admitted_by: 'desktop', members: [MEMBER], joined: true };
+    },
+    async addAgent(address) {
+      note('addAgent', address);
+      return { ...localAgent(address), added: true };
+    },
+    async agents() {
+      note('agents');
+      return list;
+    },
+    async removeAgent(address) {
+      note('removeAgent', address);
+    },
+    async newToken(address) {
+      note('newToken', address);
+      return { agent: address, token: 'fresh' };
+    },
+    async agentOfToken(token) {
+      return token === AGENT_TOKEN ? FRONTEND : undefined;
+    },
+    async peek(address, limit) {
+      note('peek', address, limit);
+      return { pending: [MESSAGE], total: 1 };
+    },
+  };
+  return fake;
+}
+
+/** A clock that stands still until it is told. */
+export function handClock(): Clock & { advance(ms: number): void } {
+  let nowMs = 0;
+  const timers = new Set<{ atMs: number; task: () => void }>();
+  return {
+    now: () => nowMs,
+    after(delayMs, task) {
+      const timer = { atMs: nowMs + delayMs, task };
+      timers.add(timer);
+      return { cancel: () => timers.delete(timer) };
+    },
+    advance(ms) {
+      nowMs += ms;
+      for (const timer of timers) {
+        if (timer.atMs > nowMs) continue;
+        timers.delete(timer);
+        timer.task();
+      }
+    },
+  };
+}
+
+export interface World {
+  api: Api;
+  messenger: FakeMessenger;
+  admin: FakeAdmin;
+  socketPath: string;
+  port: number;
+  /** Ends everything; the rest of the world may have ended before. */
+  teardown(): Promise<void>;
+}
+
+export const idleMcp: HttpMcp = {
+  async handle(_request, response) {
+    response.end();
+  },
+  async close() {},
+};
+
+export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): Promise<World> {
+  const messenger = fakeMessenger();
+  const admin = fakeAdmin();
+  const folder = await mkdtemp(join(tmpdir(), 'patchcord-api-'));
+  const socketPath = at ?? join(folder, 's');
+  const info = { version: '0.1.0', pid: 4711, home: folder, startedAt: STARTED_AT };
+  const api = createApi({
+    messenger,
+    admin,
+    mcp: idleMcp,
+    log: silentLog,
+    clock: systemClock,
+    info,
+    apiToken: API_TOKEN,
+    onStop: () => {},
+    ...changes,
+  });
+  const { http } = await api.start({ socketPath, host: '127.0.0.1', port: 0 });
+  async function teardown(): Promise<void> {
+    await api.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+  return { api, messenger, admin, socketPath, port: Number(new URL(http).port), teardown };
+}
+
+export interface Asked {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: unknown;
+  /** Sent as it is, in place of `body`. */
+  text?: string;
+  signal?: AbortSignal;
+}
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+  /** Empty for what is no JSON. */
+  json: Record<string, unknown>;
+}
+
+/** Over TCP when `at` is a port, over a socket when it is a path. */
+export async function ask(at: number | string, path: string, asked: Asked = {}): Promise<Answer> {
+  const response = await openResponse(at, path, asked);
+  const chunks: Buffer[] = [];
+  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
+  const text = Buffer.concat(chunks).toString();
+  const isJson = response.headers['content-type']?.includes('json') === true;
+  return {
+    status: response.statusCode!,
+    headers: response.headers,
+    text,
+    json: z.record(z.string(), z.unknown()).parse(isJson ? JSON.parse(text) : {}),
+  };
+}
+
+export async function openResponse(
+  at: number | string,
+  path: string,
+  asked: Asked = {},
+): Promise<IncomingMessage> {
+  const text = asked.text ?? (asked.body === undefined ? undefined : JSON.stringify(asked.body));
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const sent = request({
+    ...(typeof at === 'number' ? { host: '127.0.0.1', port: at } : { socketPath: at }),
+    path,
+    method: asked.method ?? (text === undefined ? 'GET' : 'POST'),
+    headers: { ...(text !== undefined && { 'content-type': 'application/json' }), ...asked.headers },
+    agent: false,
+    ...(asked.signal && { signal: asked.signal }),
+  });
+  sent.once('response', resolve);
+  sent.on('error', reject);
+  sent.end(text);
+  return promise;
+}
+
+export function bearer(token: string): { headers: Record<string, string> } {
+  return { headers: { authorization: `Bearer ${token}` } };
+}
+
+/** Opens a session's stream and reads its first line. */
+export async function openStream(at: number | string, agent = FRONTEND, asked: Asked = {}) {
+  const stream = await openResponse(at, '/api/sessions', { ...asked, body: { agent, client: 'test 1' } });
+  stream.setEncoding('utf8');
+  const lines: string[] = [];
+  const first = Promise.withResolvers<string>();
+  const second = Promise.withResolvers<string>();
+  stream.on('data', (text: string) => {
+    lines.push(text);
+    (lines.length === 1 ? first : second).resolve(text);
+  });
+  const ended = new Promise<void>((resolve) => stream.once('close', resolve));
+  stream.on('error', () => {});
+  const opened = zSessionOpened.parse(JSON.parse(await first.promise));
+  return { stream, id: opened.session_id, self: opened.self, nextLine: second.promise, ended };
+}
+
+export const refusal = new PatchcordError('unknown_recipient', 'No agent "bakend".', 'Did you mean backend?');

@@ -1,0 +1,109 @@
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readConfig, readHome, sanitizeLabel, type DaemonFlags } from '../../daemon/config.ts';
+import { LABEL_LENGTH_MAX } from '../../protocol/limits.ts';
+
+const PEER = '/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWAsU6aEnRXDh8svHtETnBTTkAmZNTV7osxwDBTo9wAmVL';
+
+describe('readConfig', () => {
+  const accepted: [
+    what: string,
+    flags: DaemonFlags,
+    environment: Record<string, string>,
+    expected: object,
+  ][] = [
+    ['nothing', {}, {}, { httpPort: undefined, listen: undefined, peers: [], logLevel: 'info' }],
+    ['a port flag', { httpPort: '7000' }, {}, { httpPort: 7000 }],
+    ['port 0', { httpPort: '0' }, {}, { httpPort: 0 }],
+    ['a port variable', {}, { PATCHCORD_HTTP_PORT: '7001' }, { httpPort: 7001 }],
+    ['flag over variable', { httpPort: '7000' }, { PATCHCORD_HTTP_PORT: '7001' }, { httpPort: 7000 }],
+    ['flag over a wrong variable', { httpPort: '7000' }, { PATCHCORD_HTTP_PORT: 'x' }, { httpPort: 7000 }],
+    ['an empty variable', {}, { PATCHCORD_HTTP_PORT: '' }, { httpPort: undefined }],
+    ['a listen flag', { listen: ['/ip4/0.0.0.0/tcp/0'] }, {}, { listen: ['/ip4/0.0.0.0/tcp/0'] }],
+    [
+      'listen variables',
+      {},
+      { PATCHCORD_LISTEN: '/ip4/0.0.0.0/tcp/1, /ip6/::/tcp/2,' },
+      { listen: ['/ip4/0.0.0.0/tcp/1', '/ip6/::/tcp/2'] },
+    ],
+    [
+      'no listen flag',
+      { listen: [] },
+      { PATCHCORD_LISTEN: '/ip4/0.0.0.0/tcp/1' },
+      { listen: ['/ip4/0.0.0.0/tcp/1'] },
+    ],
+    ['a peer', { peer: [PEER] }, {}, { peers: [PEER] }],
+    ['peer variables', {}, { PATCHCORD_PEERS: PEER }, { peers: [PEER] }],
+    ['a name', { name: ' Box\n1\t ' }, {}, { label: 'Box 1' }],
+    ['a name variable', {}, { PATCHCORD_NAME: 'box' }, { label: 'box' }],
+    ['a log level', {}, { PATCHCORD_LOG_LEVEL: 'debug' }, { logLevel: 'debug' }],
+  ];
+  it.each(accepted)('reads %s', (_what, flags, environment, expected) => {
+    expect(readConfig(flags, environment)).toMatchObject(expected);
+  });
+
+  const refused: [names: string, flags: DaemonFlags, environment: Record<string, string>][] = [
+    ['--http-port', { httpPort: 'x' }, {}],
+    ['--http-port', { httpPort: '65536' }, {}],
+    ['--http-port', { httpPort: '-1' }, {}],
+    ['--http-port', { httpPort: '' }, {}],
+    ['PATCHCORD_HTTP_PORT', {}, { PATCHCORD_HTTP_PORT: '1e3' }],
+    ['--listen', { listen: ['0.0.0.0:4001'] }, {}],
+    ['PATCHCORD_LISTEN', {}, { PATCHCORD_LISTEN: '/ip4/0.0.0.0/udp/1' }],
+    ['--peer', { peer: ['/ip4/192.0.2.7/tcp/4001'] }, {}],
+    ['PATCHCORD_PEERS', {}, { PATCHCORD_PEERS: 'x' }],
+    ['--name', { name: ' \n ' }, {}],
+    ['PATCHCORD_LOG_LEVEL', {}, { PATCHCORD_LOG_LEVEL: 'loud' }],
+  ];
+  it.each(refused)('names %s when it is wrong', (name, flags, environment) => {
+    expect(() => readConfig(flags, environment)).toThrow(
+      expect.objectContaining({
+        code: 'invalid_input',
+        message: expect.stringContaining(name),
+        remedy: expect.stringMatching(/./),
+      }),
+    );
+  });
+
+  it('gives a frozen result with a label of its own', () => {
+    const config = readConfig({}, {});
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(config.label).toMatch(/./);
+  });
+});
+
+describe('readHome', () => {
+  it.each([
+    ['the flag', 'here', { PATCHCORD_HOME: '/elsewhere' }, resolve('here')],
+    ['the variable', undefined, { PATCHCORD_HOME: '/elsewhere' }, resolve('/elsewhere')],
+  ])('takes %s', (_what, flag, environment, expected) => {
+    expect(readHome(flag, environment)).toBe(expected);
+  });
+
+  it("falls back to the platform's data folder", () => {
+    expect(readHome(undefined, { PATCHCORD_HOME: '' })).toContain('patchcord');
+  });
+
+  it('expands ~, which configuration files cannot', () => {
+    const home = readHome(undefined, { PATCHCORD_HOME: '~/x' });
+    expect(home.endsWith(join('/', 'x'))).toBe(true);
+    expect(home).not.toContain('~');
+  });
+
+  it('refuses a flag without a folder', () => {
+    expect(() => readHome('', {})).toThrow(expect.objectContaining({ code: 'invalid_input' }));
+  });
+});
+
+describe('sanitizeLabel', () => {
+  it.each([
+    ['a\u001b[31mb', 'a [31mb'],
+    ['  a \n b  ', 'a b'],
+    ['\u202ea', 'a'],
+    ['', ''],
+    ['x'.repeat(500), 'x'.repeat(LABEL_LENGTH_MAX)],
+    [`${'x'.repeat(LABEL_LENGTH_MAX - 1)}😀`, 'x'.repeat(LABEL_LENGTH_MAX - 1)],
+  ])('%j', (text, expected) => {
+    expect(sanitizeLabel(text)).toBe(expected);
+  });
+});

@@ -1,0 +1,32 @@
+import { afterEach, beforeEach, describe } from 'vitest';
+import type { At, MailStoreWorld } from './mail-store-fixture.ts';
+import { historyTests, limitTests, readingTests, reopenTests } from './mail-store-reading.ts';
+import { gapTests, receiptTests, receiveTests, voidTests } from './mail-store-receiving.ts';
+import { acceptTests, outboxTests, settleTests, takeBackTests, threadTests } from './mail-store-sending.ts';
+
+/** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
+export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld>): void {
+  describe(`the mail store ${name}`, () => {
+    let world: MailStoreWorld;
+    beforeEach(async () => {
+      world = await setup();
+    });
+    afterEach(async () => {
+      await world.teardown();
+    });
+    const at: At = { world: () => world, store: () => world.store };
+    acceptTests(at);
+    outboxTests(at);
+    settleTests(at);
+    receiveTests(at);
+    gapTests(at);
+    voidTests(at);
+    receiptTests(at);
+    readingTests(at);
+    takeBackTests(at);
+    threadTests(at);
+    historyTests(at);
+    limitTests(at);
+    reopenTests(at);
+  });
+}

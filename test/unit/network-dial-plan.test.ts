@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { checkListenAddresses, parseTcpAddress, reachOf } from '../../daemon/network/addresses.ts';
+import { dialOrder, firstDelayMs, retryDelayMs } from '../../daemon/network/dial-plan.ts';
+import { signerFromSeed } from '../../protocol/signing.ts';
+
+const PEER = signerFromSeed(new Uint8Array(32).fill(1)).peerId;
+const OTHER = signerFromSeed(new Uint8Array(32).fill(2)).peerId;
+
+describe('addresses', () => {
+  test.each([
+    ['/ip4/127.0.0.1/tcp/1', 'loopback'],
+    ['/ip6/::1/tcp/1', 'loopback'],
+    ['/dns4/localhost/tcp/1', 'loopback'],
+    ['/ip4/10.1.2.3/tcp/1', 'private'],
+    ['/ip4/172.31.0.1/tcp/1', 'private'],
+    ['/ip4/172.32.0.1/tcp/1', 'public'],
+    ['/ip4/192.168.1.1/tcp/1', 'private'],
+    ['/ip4/100.100.0.1/tcp/1', 'private'],
+    ['/ip6/fe80::1/tcp/1', 'private'],
+    ['/ip6/fd00::1/tcp/1', 'private'],
+    ['/ip6/2001:db8::1/tcp/1', 'public'],
+    [`/dns/example.org/tcp/443/p2p/${PEER}`, 'public'],
+  ])('%s is %s', (text, reach) => {
+    expect(reachOf(parseTcpAddress(text)!)).toBe(reach);
+  });
+
+  test.each([
+    'nonsense',
+    '',
+    '/ip4/127.0.0.1',
+    '/ip4/300.0.0.1/tcp/1',
+    '/ip4/127.0.0.1/tcp/99999',
+    '/ip4/127.0.0.1/udp/1',
+    '/ip4/127.0.0.1/tcp/1/ws',
+    '/unix/run.sock',
+    '/dnsaddr/example.org',
+    `/p2p/${PEER}`,
+    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}/p2p-circuit`,
+  ])('%j is no address to follow', (text) => {
+    expect(parseTcpAddress(text)).toBeUndefined();
+  });
+
+  test.each(['/dns4/localhost/tcp/1', `/ip4/127.0.0.1/tcp/1/p2p/${PEER}`, 'x', '/unix/run.sock'])(
+    '%j is refused for listening',
+    (text) => {
+      expect(() => checkListenAddresses(['/ip4/0.0.0.0/tcp/0', text])).toThrow(
+        expect.objectContaining({ code: 'invalid_input' }),
+      );
+    },
+  );
+});
+
+describe('dialOrder', () => {
+  const everywhere = ['/ip4/8.8.8.8/tcp/1', '/ip4/10.0.0.1/tcp/1', '/ip4/127.0.0.1/tcp/1'];
+  const hosts = (addresses: string[]): string[] => addresses.map((text) => text.split('/')[2]!);
+
+  test.each([
+    [
+      ['/ip4/127.0.0.1/tcp/9', '/ip4/192.168.0.2/tcp/9'],
+      ['127.0.0.1', '10.0.0.1', '8.8.8.8'],
+    ],
+    [['/ip4/192.168.0.2/tcp/9'], ['10.0.0.1', '8.8.8.8', '127.0.0.1']],
+    [['/ip4/127.0.0.1/tcp/9'], ['127.0.0.1', '8.8.8.8', '10.0.0.1']],
+    [[], ['8.8.8.8', '10.0.0.1', '127.0.0.1']],
+  ])('listening on %j dials %j', (own, expected) => {
+    expect(hosts(dialOrder(PEER, everywhere, own))).toEqual(expected);
+  });
+
+  test('leaves out what is damaged, of another machine, doubled, or our own', () => {
+    const given = [
+      'junk',
+      `/ip4/10.0.0.1/tcp/1/p2p/${OTHER}`,
+      '/ip4/10.0.0.2/tcp/1',
+      `/ip4/10.0.0.2/tcp/1/p2p/${PEER}`,
+      '/ip4/127.0.0.1/tcp/9',
+    ];
+    const own = [`/ip4/127.0.0.1/tcp/9/p2p/${OTHER}`];
+    expect(dialOrder(PEER, given, own)).toEqual([`/ip4/10.0.0.2/tcp/1/p2p/${PEER}`]);
+  });
+
+  test('is bounded', () => {
+    const many = Array.from({ length: 100 }, (_, index) => `/ip4/10.0.0.1/tcp/${index + 1}`);
+    expect(dialOrder(PEER, many, [])).toHaveLength(16);
+  });
+});
+
+describe('delays', () => {
+  test('the lower peer id dials at once, the higher one a moment later', () => {
+    const [low, high] = [PEER, OTHER].sort();
+    expect(firstDelayMs(low!, high!)).toBe(0);
+    expect(firstDelayMs(high!, low!)).toBe(300);
+  });
+
+  test.each([
+    [0, 250],
+    [1, 500],
+    [6, 16_000],
+    [7, 30_000],
+    [5_000, 30_000],
+  ])('after %i failures at most %i ms', (failures, mostMs) => {
+    expect(retryDelayMs(failures, 1)).toBe(mostMs);
+    expect(retryDelayMs(failures, 0.5)).toBe(mostMs / 2);
+    expect(retryDelayMs(failures, 0)).toBe(20);
+  });
+});

@@ -1,0 +1,330 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openEnvelope } from '../../protocol/envelope.ts';
+import { GAP_HOLD_MS } from '../../protocol/limits.ts';
+import { admit as admitStatement, openLog, readStatement, signStatement } from '../../protocol/membership.ts';
+import { verifyReceipt } from '../../protocol/receipt.ts';
+import { hostileWorld, id, malParty, type HostileWorld } from './postoffice-world.ts';
+import { HandPeer, startMachine, turn } from './wire.ts';
+
+let world: HostileWorld;
+beforeEach(async () => {
+  world = await hostileWorld();
+});
+afterEach(async () => {
+  await world.desk.stop();
+});
+
+const inbox = async () => (await world.desk.admin.peek('ada@myproject', 100)).pending;
+const refused = (code: string, retry: boolean) => ({ t: 'refuse', n: 1, code, retry });
+
+describe('a parcel', () => {
+  test('of a member, to an agent that lives here, arrives', async () => {
+    const answer = await world.answerTo(world.sealed(world.message(1)));
+    const receipt = verifyReceipt('receipt' in answer ? answer.receipt! : new Uint8Array(0));
+    expect(receipt).toMatchObject({
+      by: world.desk.peerId,
+      ns: world.ns,
+      id: id(1),
+      sender: malParty.id,
+      recipient: world.adaParty.id,
+      state: 'delivered',
+    });
+    expect(await inbox()).toMatchObject([
+      { content: 'evil 1', from: 'mal@myproject', from_machine: 'stranger' },
+    ]);
+  });
+
+  test.for<[what: string, envelope: () => Uint8Array, code: string, retry: boolean]>([
+    [
+      'from an agent that does not live there',
+      () => world.sealed(world.message(1, { from: { id: id(0xf1), name: 'ghost' } })),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'from its agent under another name',
+      () => world.sealed(world.message(1, { from: { ...malParty, name: 'boss' } })),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'from its agent under another id',
+      () => world.sealed(world.message(1, { from: { ...malParty, id: id(0xf1) } })),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'from an agent of this machine',
+      () => world.sealed(world.message(1, { from: world.adaParty })),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'to an agent that does not live here',
+      () => world.sealed(world.message(1, { to: { id: id(0xf1), name: 'ada' } })),
+      'unknown_recipient',
+      false,
+    ],
+    ['to its own agent', () => world.sealed(world.message(1, { to: malParty })), 'unknown_recipient', false],
+    [
+      'to an agent of another namespace',
+      () => world.sealed(world.message(1, { to: world.secParty })),
+      'unknown_recipient',
+      false,
+    ],
+    [
+      'of a namespace that it is not in',
+      () => world.sealed(world.message(1, { to: world.secParty }), { ns: world.secretNs }),
+      'not_member',
+      false,
+    ],
+    [
+      'of a namespace that it is not in, to an agent of one that it is in',
+      () => world.sealed(world.message(1), { ns: world.secretNs }),
+      'not_member',
+      false,
+    ],
+    [
+      'of a namespace that nobody knows',
+      () => world.sealed(world.message(1), { ns: 'f'.repeat(64) }),
+      'not_member',
+      false,
+    ],
+    [
+      'for another machine',
+      () => world.sealed(world.message(1), { to: world.mal.peerId }),
+      'forbidden',
+      false,
+    ],
+    [
+      'of another machine',
+      () => world.sealed(world.message(1), {}, new HandPeer(world.wire, 8).signer),
+      'forbidden',
+      false,
+    ],
+    [
+      'of this machine itself',
+      () => world.sealed(world.message(1), {}, world.desk.signer),
+      'forbidden',
+      false,
+    ],
+    [
+      'with a broken signature',
+      () => world.sealed(world.message(1)).map((byte, at, all) => (at === all.length - 1 ? byte ^ 1 : byte)),
+      'signature_invalid',
+      false,
+    ],
+    ['that is no envelope', () => new Uint8Array(100), 'frame_malformed', false],
+    ['that is empty', () => new Uint8Array(0), 'frame_malformed', false],
+    ['of nested arrays', () => new Uint8Array(200_000).fill(0x81), 'frame_malformed', false],
+    [
+      'with a receipt that is none',
+      () => world.sealed({ k: 'receipts', receipts: [new Uint8Array(10)] }),
+      'frame_malformed',
+      false,
+    ],
+    [
+      'that takes back for an agent that does not live there',
+      () => world.sealed({ k: 'unsend', id: id(1), from: world.adaParty, to: world.adaParty }),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'that voids to an unknown agent',
+      () => world.sealed({ k: 'void', id: id(1), seq: 1, from: malParty, to: malParty }),
+      'unknown_recipient',
+      false,
+    ],
+  ])('%s is refused', async ([, envelope, code, retry]) => {
+    expect(await world.answerTo(envelope())).toEqual(refused(code, retry));
+    expect(await inbox()).toEqual([]);
+    expect((await world.desk.admin.peek('sec@secret', 10)).total).toBe(0);
+  });
+
+  test('sent again, under its number and others, is acknowledged and shown once', async () => {
+    const envelope = world.sealed(world.message(1));
+    for (const n of [1, 1, 2, 77]) expect(await world.answerTo(envelope, n)).toMatchObject({ t: 'ack', n });
+    expect(await inbox()).toHaveLength(1);
+    expect((await world.ada.inbox({ all_agents: false })).pending).toHaveLength(1);
+    await world.ada.confirm();
+    expect(await world.answerTo(envelope, 78)).toMatchObject({ t: 'ack' });
+    expect(await inbox()).toEqual([]);
+  });
+
+  test("sent again by another machine is refused, and does not use up the sender's id", async () => {
+    const envelope = world.sealed(world.message(1));
+    await world.answerTo(envelope);
+    const eve = new HandPeer(world.wire, 8);
+    await eve.start();
+    await eve.join((await world.desk.admin.invite('myproject')).ticket);
+    const eveParty = { id: id(0xe0), name: 'eve' };
+    const agents = [{ ...eveParty, claimed_at: 1, online: true, last_seen: 1, client: 'x' }];
+    eve.say(world.desk.peerId, {
+      t: 'roster',
+      ns: world.ns,
+      revision: 1,
+      roster: { label: 'eve', platform: 'x', agents },
+    });
+    eve.say(world.desk.peerId, { t: 'parcel', n: 5, envelope });
+    expect(await eve.answer(5)).toMatchObject({ t: 'refuse', code: 'forbidden', retry: false });
+    const stolen = world.sealed(world.message(1, { from: eveParty, content: 'stolen id' }), {}, eve.signer);
+    eve.say(world.desk.peerId, { t: 'parcel', n: 6, envelope: stolen });
+    expect(await eve.answer(6)).toMatchObject({ t: 'refuse', code: 'invalid_id', retry: false });
+    expect((await inbox()).map(({ content }) => content)).toEqual(['evil 1']);
+  });
+
+  test('that comes before its sender is announced is taken later', async () => {
+    const late = { id: id(0xf7), name: 'late' };
+    const envelope = world.sealed(world.message(1, { from: late }));
+    expect(await world.answerTo(envelope)).toEqual(refused('peer_unreachable', true));
+    world.announce([malParty, late]);
+    expect(await world.answerTo(envelope, 2)).toMatchObject({ t: 'ack' });
+    world.announce([malParty]);
+    expect(await world.answerTo(world.sealed(world.message(2, { from: late, seq: 2 })), 3)).toMatchObject({
+      t: 'refuse',
+      retry: true,
+    });
+  });
+
+  test('right behind the roster that announces its sender is taken', async () => {
+    const late = { id: id(0xf7), name: 'late' };
+    world.announce([late]);
+    expect(await world.answerTo(world.sealed(world.message(1, { from: late })))).toMatchObject({ t: 'ack' });
+  });
+
+  test('ahead of a gap is held, and shown with what is missing when the gap is given up', async () => {
+    expect(await world.answerTo(world.sealed(world.message(1, { seq: 3 })))).toMatchObject({ t: 'ack' });
+    expect(await inbox()).toEqual([]);
+    const waiting = world.ada.wait({ timeout_seconds: 300 });
+    await world.clock.advance(GAP_HOLD_MS);
+    expect((await waiting).message).toMatchObject({ content: 'evil 1', missing_before: 2 });
+    await world.answerTo(world.sealed(world.message(2, { seq: 1 })), 2);
+    expect(await inbox()).toMatchObject([{ content: 'evil 1' }, { content: 'evil 2', late: true }]);
+  });
+});
+
+describe('a namespace that the peer is not in', () => {
+  const told = () =>
+    JSON.stringify(
+      world.mal.frames.map(({ frame }) => frame),
+      (_key, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value),
+    );
+
+  test('is never spoken of, whatever the peer asks', async () => {
+    world.mal.say(
+      world.desk.peerId,
+      { t: 'want', ns: world.secretNs },
+      { t: 'digest', namespaces: [{ ns: world.secretNs, log: new Uint8Array(32), roster: 0 }] },
+    );
+    await world.clock.advance(60_000);
+    expect(world.mal.all('digest').length).toBeGreaterThan(0);
+    for (const hidden of [world.secretNs, 'secret', 'sec@', world.secParty.id])
+      expect(told()).not.toContain(hidden);
+    expect(world.mal.all('want')).toEqual([]);
+  });
+
+  test('takes no roster from it', async () => {
+    world.announce([{ id: id(0xf2), name: 'spy' }], world.secretNs);
+    await turn();
+    expect(
+      (await world.desk.admin.namespaces()).find(({ namespace }) => namespace === 'secret')!.agents,
+    ).toEqual(['sec@secret']);
+  });
+
+  test('takes no statement from it', async () => {
+    const forged = signStatement(
+      {
+        v: 1,
+        k: 'admit',
+        ns: world.secretNs,
+        prev: [world.secretNs],
+        by: world.mal.peerId,
+        machine: world.mal.peerId,
+        label: 'mal',
+        role: 'admin',
+        at: 1,
+      },
+      world.mal.signer,
+    );
+    world.mal.say(
+      world.desk.peerId,
+      { t: 'log', ns: world.secretNs, statements: [forged.bytes] },
+      { t: 'log', ns: world.ns, statements: [forged.bytes] },
+    );
+    await turn();
+    expect(await world.desk.admin.members('secret')).toHaveLength(1);
+    expect(await world.desk.admin.members('myproject')).toHaveLength(2);
+  });
+
+  test('takes no addresses from it, and no namespace gets those of strangers', async () => {
+    const stranger = new HandPeer(world.wire, 7);
+    const lies = [
+      { peer: stranger.peerId, addresses: ['/ip4/198.51.100.1/tcp/1'] },
+      { peer: world.desk.peerId, addresses: ['/ip4/198.51.100.2/tcp/1'] },
+    ];
+    world.mal.say(
+      world.desk.peerId,
+      { t: 'addresses', ns: world.secretNs, machines: lies },
+      { t: 'addresses', ns: world.ns, machines: lies },
+    );
+    world.mal.say(world.desk.peerId, { t: 'want', ns: world.ns });
+    await turn();
+    expect(told()).not.toContain('198.51.100');
+  });
+});
+
+describe('a member that is no admin', () => {
+  test('admits nobody', async () => {
+    const statements = world.mal.all('log').flatMap((frame) => frame.statements.map(readStatement));
+    const log = openLog(statements.find(({ hash }) => hash === world.ns)!);
+    const accomplice = new HandPeer(world.wire, 7);
+    const forged = admitStatement(
+      log,
+      { peerId: accomplice.peerId, label: 'pal', role: 'member' },
+      1,
+      world.mal.signer,
+    );
+    world.mal.say(world.desk.peerId, {
+      t: 'log',
+      ns: world.ns,
+      statements: [forged.bytes, new Uint8Array(20), forged.bytes],
+    });
+    await turn();
+    expect((await world.desk.admin.members('myproject')).map(({ peer_id: peerId }) => peerId)).not.toContain(
+      accomplice.peerId,
+    );
+    expect(await world.answerTo(world.sealed(world.message(1)))).toMatchObject({ t: 'ack' });
+  });
+
+  test('does not take over an agent of another machine by announcing its id', async () => {
+    const laptop = await startMachine(world.wire, { seed: 2, label: 'laptop', clock: world.clock });
+    await laptop.admin.join((await world.desk.admin.invite('myproject')).ticket);
+    const bob = await laptop.messenger.open({ agent: 'bob@myproject', client: 'test' });
+    await turn();
+    const bobId = (await laptop.admin.agents())[0]!.id;
+    world.announce([malParty, { id: bobId, name: 'bob2' }]);
+    await world.answerTo(world.sealed(world.message(1)));
+    await bob.send({ to_agent: 'ada', content: 'from bob', thread: '' });
+    await turn();
+    for (const { message_id: messageId, from } of (await world.ada.inbox({ all_agents: false })).pending) {
+      const before = world.mal.all('parcel').length;
+      const replying = world.ada.reply({
+        message_id: messageId,
+        content: `to ${from}`,
+        defer: false,
+        resolve: false,
+      });
+      await world.clock.advance(100);
+      await replying;
+      expect([
+        from,
+        world.mal
+          .all('parcel')
+          .slice(before)
+          .some(({ envelope }) => openEnvelope(envelope).letter.k === 'message'),
+      ]).toEqual([from, from === 'mal@myproject']);
+    }
+    expect((await bob.inbox({ all_agents: false })).pending).toMatchObject([{ content: 'to bob@myproject' }]);
+    await laptop.stop();
+  });
+});

@@ -1,0 +1,94 @@
+import type { Session } from '../../mcp/messenger.ts';
+import { sealEnvelope } from '../../protocol/envelope.ts';
+import type { FrameOf } from '../../protocol/frame.ts';
+import type { Letter, Message, Party } from '../../protocol/letter.ts';
+import type { Signer } from '../../protocol/signing.ts';
+import { countingRandom, HandClock, HandPeer, startMachine, turn, Wire, type TestMachine } from './wire.ts';
+
+export const id = (number: number): string =>
+  `019a5b00-1234-7abc-8def-${number.toString(16).padStart(12, '0')}`;
+export const malParty: Party = { id: id(0xf0), name: 'mal' };
+
+/**
+ * The desk is in two namespaces: ada@myproject and sec@secret live on it. Mal is a member of myproject whose
+ * machine says whatever the test wants.
+ */
+export interface HostileWorld {
+  wire: Wire;
+  clock: HandClock;
+  desk: TestMachine;
+  mal: HandPeer;
+  ada: Session;
+  ns: string;
+  secretNs: string;
+  adaParty: Party;
+  secParty: Party;
+  /** Says that these agents live on mal's machine. */
+  announce(parties: readonly Party[], inNamespace?: string): void;
+  /** A message of mal to ada, unless told otherwise. */
+  message(number: number, more?: Partial<Message>): Message;
+  sealed(letter: Letter, route?: { ns?: string; to?: string }, signer?: Signer): Uint8Array;
+  /** What the desk answers to an envelope of mal's machine. */
+  answerTo(envelope: Uint8Array, n?: number): Promise<FrameOf<'ack'> | FrameOf<'refuse'>>;
+}
+
+export async function hostileWorld(): Promise<HostileWorld> {
+  const wire = new Wire();
+  const clock = new HandClock();
+  const desk = await startMachine(wire, { seed: 1, label: 'desk', clock, random: countingRandom(1) });
+  const { id: ns } = await desk.admin.createNamespace('myproject');
+  const { id: secretNs } = await desk.admin.createNamespace('secret');
+  const ada = await desk.messenger.open({ agent: 'ada@myproject', client: 'test 1' });
+  await desk.admin.addAgent('sec@secret');
+  const agents = await desk.admin.agents();
+  const partyOf = (agent: string): Party => ({
+    id: agents.find((one) => one.agent === agent)!.id,
+    name: agent.split('@')[0]!,
+  });
+  const adaParty = partyOf('ada@myproject');
+  const mal = new HandPeer(wire, 9);
+  let revision = 0;
+  const world: HostileWorld = {
+    wire,
+    clock,
+    desk,
+    mal,
+    ada,
+    ns,
+    secretNs,
+    adaParty,
+    secParty: partyOf('sec@secret'),
+    announce(parties, inNamespace = ns) {
+      const cards = parties.map((party) => ({
+        ...party,
+        claimed_at: 1,
+        online: true,
+        last_seen: 1,
+        client: 'x',
+      }));
+      const roster = { label: 'mal', platform: 'x', agents: cards };
+      mal.say(desk.peerId, { t: 'roster', ns: inNamespace, revision: ++revision, roster });
+    },
+    message: (number, more = {}) => ({
+      k: 'message',
+      id: id(number),
+      seq: number,
+      from: malParty,
+      to: adaParty,
+      content: `evil ${number}`,
+      sent_at: 1,
+      ...more,
+    }),
+    sealed: (letter, route = {}, signer = mal.signer) =>
+      sealEnvelope({ ns, to: desk.peerId, ...route }, letter, signer),
+    answerTo(envelope, n = 1) {
+      mal.say(desk.peerId, { t: 'parcel', n, envelope });
+      return mal.answer(n);
+    },
+  };
+  await mal.start();
+  await mal.join((await desk.admin.invite('myproject')).ticket);
+  world.announce([malParty]);
+  await turn();
+  return world;
+}

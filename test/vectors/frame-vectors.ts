@@ -1,0 +1,219 @@
+import { codecDamages, shapeDamages } from './damages.ts';
+import { ADDRESS, AT, NS, alice, hexOf, id, invalid, seedOf, valid } from './material.ts';
+import { hex, item, join, map } from './raw-cbor.ts';
+import type { Vector } from './vector.ts';
+
+/** Frames: four bytes of length and a body. */
+
+const framed = (body: Uint8Array) => {
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, body.length);
+  return join(length, body);
+};
+const framedAny = (body: Uint8Array | [string, number][]): Uint8Array | [string, number][] => {
+  if (body instanceof Uint8Array) return framed(body);
+  const sizeBytes = body.reduce((sum, [part, times]) => sum + (part.length / 2) * times, 0);
+  return [
+    [
+      hexOf(
+        framed(new Uint8Array(0))
+          .fill(0)
+          .map((_zero, at) => (sizeBytes >>> (24 - 8 * at)) & 0xff),
+      ),
+      1,
+    ],
+    ...body,
+  ];
+};
+
+const card = {
+  id: id(0xa1),
+  name: 'backend',
+  claimed_at: AT,
+  online: true,
+  last_seen: 0,
+  client: 'claude-code 2.1.330',
+};
+const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
+  ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
+  ['parcel', { t: 'parcel', n: 5, envelope: hex('a0') }],
+  ['parcel with the highest number', { t: 'parcel', n: Number.MAX_SAFE_INTEGER, envelope: hex('00ff') }],
+  ['ack', { t: 'ack', n: 0 }],
+  ['ack with a receipt', { t: 'ack', n: 23, receipt: hex('010203') }, ['receipt']],
+  ['refuse', { t: 'refuse', n: 24, code: 'mailbox_full', retry: true }],
+  ['log', { t: 'log', ns: NS, statements: [hex('01'), hex('02')] }],
+  [
+    'roster',
+    { t: 'roster', ns: NS, revision: 256, roster: { label: 'desk', platform: 'linux x64', agents: [card] } },
+  ],
+  [
+    'roster of nobody',
+    { t: 'roster', ns: NS, revision: 0, roster: { label: 'd', platform: '', agents: [] } },
+  ],
+  ['addresses', { t: 'addresses', ns: NS, machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] }],
+  ['digest', { t: 'digest', namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
+  ['digest of nothing', { t: 'digest', namespaces: [] }],
+  ['want', { t: 'want', ns: NS }],
+];
+const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][] = [
+  ['a type nobody knows', { t: 'gossip', n: 1 }, 'frame_unknown'],
+  ['a type called like an object method', { t: 'toString', n: 1 }, 'frame_unknown'],
+  ['a type in upper case', { t: 'ACK', n: 1 }, 'frame_unknown'],
+  [
+    'hello of version 0',
+    { t: 'hello', v: 0, boot: id(1), window_frames: 1, window_bytes: 262_144 },
+    'protocol_version',
+  ],
+  [
+    'hello of version 2',
+    { t: 'hello', v: 2, boot: id(1), window_frames: 1, window_bytes: 262_144 },
+    'protocol_version',
+  ],
+  [
+    'hello of version 2 that is otherwise like nothing known',
+    { t: 'hello', v: 2, features: ['x'] },
+    'protocol_version',
+  ],
+  [
+    'hello with a window that takes no frame',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 0, window_bytes: 262_144 },
+    'frame_malformed',
+  ],
+  [
+    'hello with a window smaller than a frame',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 1, window_bytes: 262_143 },
+    'frame_malformed',
+  ],
+  [
+    'hello with a boot that is no id',
+    { t: 'hello', v: 1, boot: 'boot', window_frames: 1, window_bytes: 262_144 },
+    'frame_malformed',
+  ],
+  [
+    'refuse with a code that does not exist',
+    { t: 'refuse', n: 1, code: 'no_such_code', retry: true },
+    'frame_malformed',
+  ],
+  [
+    'refuse with a code of Object.prototype',
+    { t: 'refuse', n: 1, code: 'constructor', retry: true },
+    'frame_malformed',
+  ],
+  ['log without statements', { t: 'log', ns: NS, statements: [] }, 'frame_malformed'],
+  [
+    'log with 1,001 statements',
+    { t: 'log', ns: NS, statements: Array.from({ length: 1_001 }, () => hex('00')) },
+    'frame_malformed',
+  ],
+  ['want of a namespace in upper case', { t: 'want', ns: NS.toUpperCase() }, 'frame_malformed'],
+  ['want of a short namespace', { t: 'want', ns: NS.slice(1) }, 'frame_malformed'],
+  [
+    'roster with 101 agents',
+    {
+      t: 'roster',
+      ns: NS,
+      revision: 1,
+      roster: { label: 'd', platform: '', agents: Array.from({ length: 101 }, () => card) },
+    },
+    'frame_malformed',
+  ],
+  [
+    'roster with a name in upper case',
+    {
+      t: 'roster',
+      ns: NS,
+      revision: 1,
+      roster: { label: 'd', platform: '', agents: [{ ...card, name: 'Backend' }] },
+    },
+    'frame_malformed',
+  ],
+  [
+    'roster without a label',
+    { t: 'roster', ns: NS, revision: 1, roster: { label: '', platform: '', agents: [] } },
+    'frame_malformed',
+  ],
+  [
+    'addresses of a machine with 17',
+    {
+      t: 'addresses',
+      ns: NS,
+      machines: [{ peer: alice.peerId, addresses: Array.from({ length: 17 }, () => ADDRESS) }],
+    },
+    'frame_malformed',
+  ],
+  [
+    'addresses of a peer id of another kind',
+    {
+      t: 'addresses',
+      ns: NS,
+      machines: [{ peer: 'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N', addresses: [] }],
+    },
+    'frame_malformed',
+  ],
+  [
+    'addresses with one that is no multiaddr',
+    { t: 'addresses', ns: NS, machines: [{ peer: alice.peerId, addresses: ['192.0.2.7:4001'] }] },
+    'frame_malformed',
+  ],
+];
+
+export function frameVectors(): Vector[] {
+  const ack = { t: 'ack', n: 5 };
+  const tooLong = 256 * 1024 + 1;
+  return [
+    ...FRAMES.map(([name, frame]) => valid(name, framed(item(frame)), frame)),
+    ...codecDamages(ack).map(([name, body]) => invalid(name, framedAny(body), 'frame_malformed')),
+    invalid(
+      'an integer longer than it need be',
+      framed(
+        map([
+          ['n', hex('1805')],
+          ['t', item('ack')],
+        ]),
+      ),
+      'frame_malformed',
+    ),
+    invalid(
+      'a negative number',
+      framed(
+        map([
+          ['n', hex('20')],
+          ['t', item('ack')],
+        ]),
+      ),
+      'frame_malformed',
+    ),
+    ...FRAMES.flatMap(([name, frame, optional]) =>
+      shapeDamages(frame, optional)
+        .filter(([what]) => what !== 't of another type' && what !== 't null')
+        .map(([what, damaged]) => invalid(`${name}: ${what}`, framed(item(damaged)), 'frame_malformed')),
+    ),
+    ...BAD_FRAMES.map(([name, frame, code]) => invalid(name, framed(item(frame)), code)),
+    invalid('a type that is a number', framed(item({ t: 1 })), 'frame_malformed'),
+    invalid('no type', framed(item({ n: 1 })), 'frame_malformed'),
+    invalid('a length over the limit, before any body', hexToLength(tooLong), 'frame_too_long'),
+    invalid('a length of 2^32 - 1', hex('ffffffff'), 'frame_too_long'),
+    invalid(
+      'a body over the limit',
+      [
+        [hexOf(hexToLength(tooLong)), 1],
+        ['00', tooLong],
+      ],
+      'frame_too_long',
+    ),
+    invalid(
+      'a body of the longest length that says nothing',
+      [
+        [hexOf(hexToLength(tooLong - 1)), 1],
+        ['00', tooLong - 1],
+      ],
+      'frame_malformed',
+    ),
+  ];
+}
+
+function hexToLength(length: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, length);
+  return bytes;
+}

@@ -1,0 +1,43 @@
+import { writeFile } from 'node:fs/promises';
+import { frameVectors } from './frame-vectors.ts';
+import { envelopeVectors, letterVectors } from './letter-vectors.ts';
+import { seeds } from './material.ts';
+import { sealVectors } from './seal-vectors.ts';
+import { receiptVectors, statementVectors } from './signed-vectors.ts';
+import { joinAnswerVectors, joinVectors, ticketVectors } from './ticket-vectors.ts';
+import { addressVectors, idVectors } from './typed.ts';
+import type { VectorFile } from './vector.ts';
+
+/**
+ * Writes the vectors next to it: `node test/vectors/generate.ts`. Run once for each change of the wire that is
+ * meant; tests only read what it wrote. Everything is fixed, so the same source writes the same files.
+ */
+
+const FILES: Record<string, VectorFile> = {
+  frame: { about: 'protocol/frame.ts: one frame on a link, its length in front', cases: frameVectors() },
+  letter: { about: 'protocol/letter.ts: what travels inside an envelope', cases: letterVectors() },
+  envelope: {
+    about: 'protocol/envelope.ts: a letter signed by its sender\u2019s machine',
+    seeds,
+    cases: envelopeVectors(),
+  },
+  receipt: { about: 'protocol/receipt.ts: how far a message came, signed', seeds, cases: receiptVectors() },
+  statement: {
+    about: 'protocol/membership.ts: one entry of a namespace log, signed',
+    seeds,
+    cases: statementVectors(),
+  },
+  ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
+  'join-request': { about: 'protocol/ticket.ts: what a joiner asks', cases: joinVectors() },
+  'join-answer': { about: 'protocol/ticket.ts: what an inviter answers', cases: joinAnswerVectors() },
+  'message-id': { about: 'protocol/ids.ts: a message id as it is typed', cases: idVectors() },
+  address: { about: 'protocol/address.ts: an agent address as it is typed', cases: addressVectors() },
+  'record-seal': { about: 'daemon/store/record-seal.ts: one stored record', cases: sealVectors() },
+};
+
+for (const [name, file] of Object.entries(FILES)) {
+  const { cases, ...rest } = file;
+  const lines = cases.map((one) => `    ${JSON.stringify(one)}`).join(',\n');
+  const text = `${JSON.stringify(rest, undefined, 2).slice(0, -2)},\n  "cases": [\n${lines}\n  ]\n}\n`;
+  await writeFile(new URL(`${name}.json`, import.meta.url), text);
+}
