@@ -12,12 +12,20 @@ export interface ToolAnswer {
   isError?: true;
 }
 
+/** What a source of sessions needs to know of a call. */
+export interface SessionCall {
+  /** Whether a call that may have run already may be run again. */
+  repeatable: boolean;
+  /** Whether it leases messages to the session. */
+  leases: boolean;
+  /** Aborted when the client has lost interest in the answer. */
+  signal: AbortSignal;
+}
+
 /** Where a call finds its session. */
 export interface SessionSource {
   /** Runs the call on a session; may run it again on a new one when the first was lost and that is safe. */
-  use<T>(repeatable: boolean, run: (session: Session) => Promise<T>): Promise<T>;
-  /** Ends the session, so that what it was shown and could not pass on is shown again. */
-  giveBack(session: Session): Promise<void>;
+  use<T>(call: SessionCall, run: (session: Session) => Promise<T>): Promise<T>;
 }
 
 /**
@@ -32,12 +40,16 @@ export async function callTool(
 ): Promise<ToolAnswer> {
   try {
     const run = tool.prepare(args);
-    const result = await sessions.use(tool.repeatable, async (session) => {
-      const result = await run(session, context);
-      // The client went away while the answer was on its way here. It will not see what was leased to it, and its
-      // next call would confirm it as read.
-      if (tool.leases && context.signal.aborted) await sessions.giveBack(session);
-      return result;
+    const { repeatable, leases } = tool;
+    const { signal } = context;
+    const result = await sessions.use({ repeatable, leases, signal }, async (session) => {
+      try {
+        return await run(session, context);
+      } finally {
+        // The client went away while the answer was on its way here. It will not see what was leased to it, and its
+        // next call would confirm it as read.
+        if (leases && signal.aborted) await session.release().catch(() => {});
+      }
     });
     return { content: [{ type: 'text', text: result.text }], structuredContent: result.structured };
   } catch (error) {

@@ -37,10 +37,7 @@ interface RequestParts {
 
 /** Where a session that one request lost is replaced is the daemon's to say, so nothing is run again here. */
 function sourceOf(session: Session): SessionSource {
-  return {
-    use: async (_repeatable, run) => await run(session),
-    giveBack: async (lost) => await lost.close().catch(() => {}),
-  };
+  return { use: async (_call, run) => await run(session) };
 }
 
 /** Runs a call under a signal that also a `notifications/cancelled` of the same session aborts. */

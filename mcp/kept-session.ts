@@ -1,5 +1,5 @@
 import { PatchcordError } from '../protocol/errors.ts';
-import type { SessionSource } from './call-tool.ts';
+import type { SessionCall, SessionSource } from './call-tool.ts';
 import type { Session } from './messenger.ts';
 
 function codeOf(error: unknown): string | undefined {
@@ -16,6 +16,8 @@ export class KeptSession implements SessionSource {
   readonly #open: () => Promise<Session>;
   #current: Promise<Session> | undefined;
   #ended = false;
+  /** Calls whose answer nobody reads, while they give back what was leased to them: the next call would confirm it. */
+  readonly #givingBack = new Set<Promise<unknown>>();
 
   constructor(open: () => Promise<Session>) {
     this.#open = open;
@@ -37,7 +39,15 @@ export class KeptSession implements SessionSource {
    * `unknown_session` says that the call did not run, so it is repeated on a new session whatever it does.
    * `daemon_unreachable` leaves open whether it ran: only a repeatable call is repeated. Once, in either case.
    */
-  async use<T>(repeatable: boolean, run: (session: Session) => Promise<T>): Promise<T> {
+  async use<T>(call: SessionCall, run: (session: Session) => Promise<T>): Promise<T> {
+    await Promise.allSettled(this.#givingBack);
+    const running = this.#use(call.repeatable, run);
+    if (call.leases)
+      call.signal.addEventListener('abort', () => this.#awaitGivingBack(running), { once: true });
+    return await running;
+  }
+
+  async #use<T>(repeatable: boolean, run: (session: Session) => Promise<T>): Promise<T> {
     const opened = this.ready();
     const session = await opened;
     try {
@@ -57,10 +67,16 @@ export class KeptSession implements SessionSource {
     }
   }
 
-  async giveBack(session: Session): Promise<void> {
-    const current = this.#current;
-    if (current && (await current.catch(() => undefined)) === session) this.#forget(current);
-    await session.close().catch(() => {});
+  /** Gives back what the open session was shown and did not confirm. */
+  release(): void {
+    this.#awaitGivingBack(this.#current?.then((session) => session.release()));
+  }
+
+  #awaitGivingBack(work: Promise<unknown> | undefined): void {
+    if (!work) return;
+    const settled = () => void this.#givingBack.delete(done);
+    const done: Promise<void> = work.then(settled, settled);
+    this.#givingBack.add(done);
   }
 
   /** Ends the session for good. A daemon that cannot be told any more gives the leases back by itself. */

@@ -38,7 +38,7 @@ export interface SessionRequest {
 
 /**
  * One connected client acting as one agent. What `inbox` and `wait` show is leased to the session: it becomes
- * read with the session's next call (any of the methods below but `close`) or after two minutes. A session that
+ * read with the session's next call (any of the methods below but `release` and `close`) or after two minutes. A session that
  * closes first gives it back, and it is shown again, marked as seen before. One session per agent consumes at a
  * time: while another holds the inbox, `inbox` shows nothing pending and says so in `warnings`, and `wait`
  * throws `agent_in_use`. A call on a session that has ended throws `unknown_session` and did nothing.
@@ -62,6 +62,8 @@ export interface Session {
   unsend(call: UnsendCall): Promise<UnsendResult>;
   /** Confirms what was shown, as the next call would: for one-shot callers that have printed it. */
   confirm(): Promise<void>;
+  /** Gives back what was shown and not confirmed: the caller could not pass it on. The session goes on. */
+  release(): Promise<void>;
   /** Ends the session and gives back what was shown and not confirmed. Idempotent. */
   close(): Promise<void>;
 }

@@ -5,11 +5,13 @@ import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import {
   CallToolRequestSchema,
+  CancelledNotificationSchema,
   ErrorCode,
   GetPromptRequestSchema,
   ListPromptsRequestSchema,
   ListToolsRequestSchema,
   McpError,
+  type RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { callTool, type ToolAnswer } from './call-tool.ts';
 import { clientLabel } from './clients.ts';
@@ -39,6 +41,8 @@ const DRAIN_MS = 5_000;
 /** The calls of one connection that have not been answered. */
 interface Running {
   answers: Set<Promise<ToolAnswer>>;
+  /** The answered call whose leases the next call will confirm. */
+  leasing: RequestId | undefined;
   /** Aborted when stdin ends: nobody is left to wait for. */
   ending: AbortController;
 }
@@ -46,7 +50,7 @@ interface Running {
 function serveCalls(server: Server, kept: KeptSession, running: Running): void {
   server.setRequestHandler(
     CallToolRequestSchema,
-    async (request, { _meta: meta, signal, sendNotification }) => {
+    async (request, { _meta: meta, requestId, signal, sendNotification }) => {
       const tool = findTool(request.params.name);
       if (!tool) throw new McpError(ErrorCode.InvalidParams, `Unknown tool: ${request.params.name}`);
       const token = meta?.progressToken;
@@ -64,7 +68,10 @@ function serveCalls(server: Server, kept: KeptSession, running: Running): void {
                 }),
       });
       running.answers.add(answer);
-      return await answer.finally(() => running.answers.delete(answer));
+      return await answer.finally(() => {
+        running.answers.delete(answer);
+        running.leasing = tool.leases ? requestId : undefined;
+      });
     },
   );
 }
@@ -96,10 +103,27 @@ async function drain(running: Running): Promise<void> {
   await nextTurn();
 }
 
+/**
+ * A client that cancels a call does not read its answer, even if that was sent a moment before: what it leased goes
+ * back. The SDK passes over a cancellation of what it has answered.
+ */
+function watchLateCancels(transport: StdioServerTransport, kept: KeptSession, running: Running): void {
+  const { onmessage } = transport;
+  transport.onmessage = (message) => {
+    const cancelled = CancelledNotificationSchema.safeParse(message);
+    if (cancelled.success && cancelled.data.params.requestId === running.leasing) {
+      running.leasing = undefined;
+      kept.release();
+    }
+    onmessage?.call(transport, message);
+  };
+}
+
 /** Resolves when the server's connection is closed, which any of the parties may cause. */
 async function untilClosed(
   server: Server,
   running: Running,
+  kept: KeptSession,
   { input, output, signal }: { input: Readable; output: Writable; signal?: AbortSignal | undefined },
 ): Promise<void> {
   const closed = Promise.withResolvers<void>();
@@ -112,7 +136,9 @@ async function untilClosed(
   output.on('error', close).once('close', close);
   signal?.addEventListener('abort', close, { once: true });
   try {
-    await server.connect(new StdioServerTransport(input, output, { maxBufferSize: LINE_SIZE_BYTES_MAX }));
+    const transport = new StdioServerTransport(input, output, { maxBufferSize: LINE_SIZE_BYTES_MAX });
+    await server.connect(transport);
+    watchLateCancels(transport, kept, running);
     if (signal?.aborted || output.destroyed) close();
     else if (input.readableEnded || input.destroyed) end();
     await closed.promise;
@@ -137,13 +163,13 @@ export async function serveStdio(messenger: Messenger, options: StdioOptions): P
   const kept = new KeptSession(() =>
     messenger.open({ agent, client: clientLabel(server.getClientVersion()) }),
   );
-  const running: Running = { answers: new Set(), ending: new AbortController() };
+  const running: Running = { answers: new Set(), leasing: undefined, ending: new AbortController() };
   serveLists(server);
   serveCalls(server, kept, running);
   // Others see the agent from now on, not only from its first call. A failure is met again by that call.
   server.oninitialized = () => void kept.ready().catch(() => {});
   try {
-    await untilClosed(server, running, { input, output, signal });
+    await untilClosed(server, running, kept, { input, output, signal });
   } finally {
     await kept.close();
   }

@@ -60,7 +60,9 @@ export function sessionRoutes(app: App, { sessions, streams, traffic }: SessionR
     app.post(`/api/sessions/:id/${name}`, options, async ({ params, body }, reply) => {
       const session = streams.session(params.id);
       // Every parameter of most calls has a default, so that no body at all is fine.
-      const view = await run(session, parseInput(zCall, body ?? {}), goneSignal(reply.raw));
+      const gone = goneSignal(reply.raw);
+      const view = await run(session, parseInput(zCall, body ?? {}), gone);
+      if (gone.aborted) await session.release();
       return reply.type('application/json').send(answerText(zView, view));
     });
   }
@@ -78,6 +80,10 @@ export function sessionRoutes(app: App, { sessions, streams, traffic }: SessionR
     (session, call) => session.attachment(call),
     FILE_BODY_BYTES_MAX,
   );
+  serve('release', zEmpty, zEmpty, async (session) => {
+    await session.release();
+    return {};
+  });
   serve('confirm', zEmpty, zEmpty, async (session) => {
     await session.confirm();
     return {};
@@ -85,8 +91,8 @@ export function sessionRoutes(app: App, { sessions, streams, traffic }: SessionR
 }
 
 /**
- * Aborts when the client goes away before its answer was written. An answer that was ready a moment earlier is
- * lost with the connection; what it leased belongs to the session and comes back when that ends.
+ * Aborts when the client goes away before its answer was written. A client that goes away later, with the answer
+ * in its socket, releases what it did not read.
  */
 function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();

@@ -70,6 +70,7 @@ function guarded(session: Session, stopping: AbortSignal, onClose: () => void): 
     recall: (call) => session.recall(call),
     unsend: (call) => session.unsend(call),
     confirm: () => session.confirm(),
+    release: () => session.release(),
     async close() {
       if (closed === undefined) {
         onClose();

@@ -13,12 +13,13 @@ import {
 } from '../../protocol/views.ts';
 import { zEmpty } from '../api/answers.ts';
 import { readOpening } from './opening.ts';
-import { unreachable } from './wire.ts';
+import { isAbsent } from './wire.ts';
 import type { Wire } from './wire.ts';
 
 /**
  * Opens a session on the daemon. Its stream stays open as long as the session does, so that the daemon sees this
- * process die; when the daemon goes away instead, every later call throws `daemon_unreachable`.
+ * process die; when the daemon goes away instead, a call that was under way throws `daemon_unreachable`, since it
+ * may have run, and every later one `unknown_session`.
  */
 export async function openSession(wire: Wire, socketPath: string, request: SessionRequest): Promise<Session> {
   const { agent, client } = request;
@@ -29,8 +30,12 @@ export async function openSession(wire: Wire, socketPath: string, request: Sessi
 
   async function call<View>(name: string, body: object, answer: z.ZodType<View>, signal?: AbortSignal) {
     if (closed !== undefined) throw new PatchcordError('unknown_session', 'This session has been closed.');
-    if (stream.closed) throw unreachable(socketPath);
-    return wire.ask({ method: 'POST', path: `${path}/${name}`, body, answer, signal });
+    if (stream.closed) throw gone();
+    try {
+      return await wire.ask({ method: 'POST', path: `${path}/${name}`, body, answer, signal });
+    } catch (error) {
+      throw isAbsent(error) ? gone(error) : error;
+    }
   }
 
   return {
@@ -45,11 +50,21 @@ export async function openSession(wire: Wire, socketPath: string, request: Sessi
     async confirm() {
       await call('confirm', {}, zEmpty);
     },
+    async release() {
+      await call('release', {}, zEmpty);
+    },
     async close() {
       closed ??= end(wire, path, stream);
       await closed;
     },
   };
+}
+
+/** The call has not run: the daemon that knew the session is gone. */
+function gone(cause?: unknown): PatchcordError {
+  return new PatchcordError('unknown_session', 'The daemon of this session has ended.', 'Open a new one.', {
+    cause,
+  });
 }
 
 /** Asks the daemon first, so that what was leased is back when this resolves. */

@@ -120,7 +120,7 @@ function checkLength(path: string, text: string | undefined): void {
 
 /** Tells a daemon that is not there from one that went away in the midst of a call. */
 export function unreachable(socketPath: string, cause?: unknown): PatchcordError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  const code = codeOf(cause);
   if (code === 'EACCES' || code === 'EPERM') {
     const remedy = 'Run this as the user whose daemon it is.';
     return new PatchcordError('forbidden', `May not open ${socketPath}.`, remedy, { cause });
@@ -132,6 +132,16 @@ export function unreachable(socketPath: string, cause?: unknown): PatchcordError
     'Start it with `patchcord up`.',
     { cause },
   );
+}
+
+/** Whether an error says that nobody was there to take the request. */
+export function isAbsent(error: unknown): boolean {
+  const code = error instanceof PatchcordError ? codeOf(error.cause) : undefined;
+  return code === 'ECONNREFUSED' || code === 'ENOENT';
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 function strange(message: string, cause?: unknown): PatchcordError {

@@ -117,9 +117,11 @@ export class Desk {
   }
 
   /** Gives back what was leased to the session but never reached it. */
-  giveBack(consumer: Consumer, numbers: readonly number[]): void {
-    if (this.#owner !== consumer) return;
-    for (const number of numbers) this.#leases?.numbers.delete(number);
+  release(consumer: Consumer): void {
+    if (this.#owner !== consumer || !this.#leases) return;
+    this.#leases.timer.cancel();
+    this.#leases = undefined;
+    this.wake();
   }
 
   /** What was shown to this session is read now. */

@@ -129,7 +129,7 @@ export class MachineSession implements Session, Consumer {
         const [record] = await this.#desk.show(this, 1);
         if (record) {
           if (signal?.aborted) {
-            this.#desk.giveBack(this, [record.number]);
+            this.#desk.release(this);
             throw signal.reason;
           }
           const [message] = await this.#views([record]);
@@ -190,6 +190,10 @@ export class MachineSession implements Session, Consumer {
 
   async confirm(): Promise<void> {
     await this.#begin();
+  }
+
+  async release(): Promise<void> {
+    this.#desk.release(this);
   }
 
   async close(): Promise<void> {

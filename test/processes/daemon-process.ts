@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { createClient, type Client } from '../../daemon/client/client.ts';
 
 /** The command as a package installs it. */
 export const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url));
@@ -22,6 +23,18 @@ export interface CliAnswer {
   code: number;
   stdout: string;
   stderr: string;
+}
+
+/** Runs the command against a home. */
+export function runCommand(home: string, ...args: string[]): Promise<CliAnswer> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [BIN, ...args, '--home', home],
+      { maxBuffer: 1 << 26, timeout: 60_000 },
+      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
+    );
+  });
 }
 
 /** One machine: a home folder, and the real daemon over it as a process of its own. */
@@ -74,16 +87,14 @@ export class DaemonProcess {
     await gone;
   }
 
+  /** A client of the daemon that runs, in this process. */
+  client(): Client {
+    return createClient({ socketPath: this.info!.socket });
+  }
+
   /** Runs the command against this home. */
   run(...args: string[]): Promise<CliAnswer> {
-    return new Promise((resolve) => {
-      execFile(
-        process.execPath,
-        [BIN, ...args, '--home', this.home],
-        { maxBuffer: 1 << 26, timeout: 60_000 },
-        (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-      );
-    });
+    return runCommand(this.home, ...args);
   }
 
   /** Runs the command with --json and gives its document; throws what it said when it failed. */
@@ -95,9 +106,11 @@ export class DaemonProcess {
     return document;
   }
 
-  /** Kills the daemon and removes the home. */
+  /** Kills the daemon, stops one that a command has started in the background instead, and removes the home. */
   async remove(): Promise<void> {
     await this.kill('SIGKILL');
+    const left = readInfo(join(this.home, 'daemon.json'));
+    if (left && left.pid !== this.process?.pid) await this.run('down');
     rmSync(this.home, { recursive: true, force: true });
   }
 

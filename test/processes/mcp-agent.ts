@@ -1,14 +1,26 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import type {
-  InboxResult,
-  RecallResult,
-  ReplyResult,
-  SendResult,
-  UnsendResult,
-  WaitResult,
+import { z } from 'zod';
+import {
+  zAttachmentResult,
+  zErrorView,
+  zInboxResult,
+  zRecallResult,
+  zReplyResult,
+  zSendResult,
+  zUnsendResult,
+  zWaitResult,
+  type AttachmentResult,
+  type InboxResult,
+  type MessageView,
+  type RecallResult,
+  type ReplyResult,
+  type SendResult,
+  type UnsendResult,
+  type WaitResult,
 } from '../../protocol/views.ts';
 import { BIN, type DaemonProcess } from './daemon-process.ts';
+import { eventually } from './eventually.ts';
 
 /** What each tool's structured content is. */
 interface Results {
@@ -18,8 +30,23 @@ interface Results {
   wait_for_message: WaitResult;
   recall: RecallResult;
   unsend: UnsendResult;
-  attachment: never;
+  attachment: AttachmentResult;
 }
+
+const RESULTS: { [Tool in keyof Results]: z.ZodType<Results[Tool]> } = {
+  inbox: zInboxResult,
+  send_message: zSendResult,
+  reply: zReplyResult,
+  wait_for_message: zWaitResult,
+  recall: zRecallResult,
+  unsend: zUnsendResult,
+  attachment: zAttachmentResult,
+};
+
+const zRefusal = z.object({
+  structuredContent: z.object({ error: zErrorView }),
+  content: z.tuple([z.object({ text: z.string() })]),
+});
 
 /** A tool's refusal. */
 export class ToolError extends Error {
@@ -34,11 +61,12 @@ export class ToolError extends Error {
 /** An agent: a real MCP client over stdio, its server a process of its own. */
 export class McpAgent {
   readonly address: string;
-  readonly client = new Client({ name: 'test-client', version: '1.0.0' });
+  readonly client: Client;
   readonly #transport: StdioClientTransport;
 
-  private constructor(machine: DaemonProcess, address: string) {
+  private constructor(machine: Pick<DaemonProcess, 'home'>, address: string, clientName: string) {
     this.address = address;
+    this.client = new Client({ name: clientName, version: '1.0.0' });
     this.#transport = new StdioClientTransport({
       command: process.execPath,
       args: [BIN, 'mcp', '--agent', address, '--home', machine.home],
@@ -46,8 +74,12 @@ export class McpAgent {
     });
   }
 
-  static async open(machine: DaemonProcess, address: string): Promise<McpAgent> {
-    const agent = new McpAgent(machine, address);
+  static async open(
+    machine: Pick<DaemonProcess, 'home'>,
+    address: string,
+    clientName = 'test-client',
+  ): Promise<McpAgent> {
+    const agent = new McpAgent(machine, address, clientName);
     await agent.client.connect(agent.#transport);
     return agent;
   }
@@ -57,7 +89,7 @@ export class McpAgent {
     return this.#transport.pid!;
   }
 
-  /** Calls a tool; throws {@link ToolError} for a refusal. */
+  /** Calls a tool; throws {@link ToolError} for a refusal, and ZodError for what is no answer of that tool. */
   async call<T extends keyof Results>(
     tool: T,
     args: Record<string, unknown> = {},
@@ -70,31 +102,48 @@ export class McpAgent {
       ...(signal ? { signal } : {}),
     };
     const result = await this.client.callTool({ name: tool, arguments: args }, undefined, options);
-    const structured: unknown = result.structuredContent;
-    if (result.isError) {
-      const [content]: unknown[] = Array.isArray(result.content) ? result.content : [];
-      const { error } = (structured ?? {}) as { error?: { code?: string } };
-      throw new ToolError(error?.code ?? 'none', (content as { text?: string } | undefined)?.text ?? '');
-    }
-    return structured as Results[T];
+    if (!result.isError) return RESULTS[tool].parse(result.structuredContent);
+    const { structuredContent, content } = zRefusal.parse(result);
+    throw new ToolError(structuredContent.error.code, content[0].text);
+  }
+
+  /** Sends a message to one agent and gives its id. */
+  async send(to: string, content: string, thread = ''): Promise<string> {
+    const sent = await this.call('send_message', { to_agent: to, content, thread });
+    if (sent.status !== 'sent') throw new Error(`send_message: ${JSON.stringify(sent)}`);
+    return sent.message_id!;
   }
 
   /** Waits for one message, however long one call may wait. */
-  async next(): Promise<NonNullable<WaitResult['message']>> {
+  async next(): Promise<MessageView> {
     for (;;) {
       const { message } = await this.call('wait_for_message', { timeout_seconds: 40 });
       if (message) return message;
     }
   }
 
-  /** Looks again until the inbox lists an agent with a session; a look is a call, so nothing is spun. */
-  async sees(name: string): Promise<void> {
-    const deadline = Date.now() + 15_000;
-    while (Date.now() < deadline) {
-      const { agents } = await this.call('inbox', { all_agents: true });
-      if (agents.some(({ agent }) => agent.startsWith(`${name}@`))) return;
-    }
-    throw new Error(`${this.address} does not see ${name}`);
+  /** Looks again until the inbox lists an agent, whether it is online or not unless that is asked for. */
+  async sees(name: string, wanted: { online?: boolean } = {}): Promise<void> {
+    await eventually(
+      `${this.address} sees ${name}`,
+      async () => (await this.call('inbox', { all_agents: true })).agents,
+      (agents) =>
+        agents.some(
+          ({ agent, online }) => agent.startsWith(`${name}@`) && (wanted.online ?? online) === online,
+        ),
+    );
+  }
+
+  /** Looks again until what was sent has reached one of these states; receipts wake nobody. */
+  async reaches(messageId: string, ...states: MessageView['status'][]): Promise<void> {
+    await eventually(
+      `${messageId} is ${states.join(' or ')}`,
+      async () => {
+        const { messages } = await this.call('recall', { limit: 100 });
+        return messages.find(({ message_id: id }) => id === messageId)?.status;
+      },
+      (state) => state !== undefined && states.includes(state),
+    );
   }
 
   async close(): Promise<void> {

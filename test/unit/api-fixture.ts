@@ -152,6 +152,9 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
       note('unsend', call);
       return { status: 'unsent', message_id: call.message_id };
     },
+    async release() {
+      note('release', {});
+    },
     async confirm() {
       note('confirm', {});
     },

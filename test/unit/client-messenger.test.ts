@@ -116,7 +116,7 @@ describe('a session', () => {
     const session = await open();
     await world.api.stop();
     const next = await startWorld({}, world.socketPath);
-    await expect(session.confirm()).rejects.toMatchObject({ code: 'daemon_unreachable' });
+    await expect(session.confirm()).rejects.toMatchObject({ code: 'unknown_session' });
     expect((await client.status()).pid).toBe(4711);
     await next.teardown();
   });

@@ -41,6 +41,7 @@ export class FakeSession implements Session {
   readonly errors: Partial<Record<Method, PatchcordError[]>> = {};
   readonly waits: OpenWait[] = [];
   closed = 0;
+  released = 0;
 
   #take(method: Method, call: unknown): void {
     if (this.closed > 0) throw new PatchcordError('unknown_session', 'This session was closed.');
@@ -130,6 +131,11 @@ export class FakeSession implements Session {
   }
 
   async confirm(): Promise<void> {}
+
+  async release(): Promise<void> {
+    this.released += 1;
+    this.events.emit('released');
+  }
 
   async close(): Promise<void> {
     this.closed += 1;

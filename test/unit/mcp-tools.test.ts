@@ -16,8 +16,7 @@ const context = (): CallContext => ({
 });
 
 const source = (session: FakeSession): SessionSource => ({
-  use: (_repeatable, run) => run(session),
-  giveBack: (lost) => lost.close(),
+  use: (_call, run) => run(session),
 });
 
 const call = (name: string, args: Record<string, unknown>, session = new FakeSession()) =>
@@ -147,5 +146,5 @@ test('a client that left while a message was leased to it gives it back', async 
   const answered = callTool(findTool('inbox')!, {}, source(session), { ...context(), signal: client.signal });
   client.abort();
   await answered;
-  expect(session.closed).toBe(1);
+  expect(session.released).toBe(1);
 });
