@@ -114,7 +114,7 @@ export function stepCourier(courier: Courier, event: CourierEvent, nowMs: number
       break;
   }
   if (courier.window !== undefined) effects.push(...pump(courier, courier.window, nowMs));
-  effects.push({ type: 'wake', atMs: nextTick(courier) });
+  effects.push({ type: 'wake', atMs: nextTick(courier, nowMs) });
   return effects;
 }
 
@@ -204,11 +204,12 @@ function forgetAll(courier: Courier): CourierEffect[] {
   return numbers.map((number) => ({ type: 'forget', number }));
 }
 
-function nextTick(courier: Courier): number | undefined {
+/** When something is due again. What is due already and does not fit the window goes with the next answer. */
+function nextTick(courier: Courier, nowMs: number): number | undefined {
   if (courier.window === undefined) return undefined;
   let atMs: number | undefined;
-  for (const flight of [...courier.inflight.values(), ...courier.paused.values()]) {
-    if (atMs === undefined || flight.againAtMs < atMs) atMs = flight.againAtMs;
+  for (const { againAtMs } of [...courier.inflight.values(), ...courier.paused.values()]) {
+    if (againAtMs > nowMs && (atMs === undefined || againAtMs < atMs)) atMs = againAtMs;
   }
   return atMs;
 }
