@@ -62,7 +62,10 @@ export interface Session {
   unsend(call: UnsendCall): Promise<UnsendResult>;
   /** Confirms what was shown, as the next call would: for one-shot callers that have printed it. */
   confirm(): Promise<void>;
-  /** Gives back what was shown and not confirmed: the caller could not pass it on. The session goes on. */
+  /**
+   * Gives back what was shown and not confirmed, and ends a wait that still runs: the caller could not pass it on.
+   * The session goes on.
+   */
   release(): Promise<void>;
   /** Ends the session and gives back what was shown and not confirmed. Idempotent. */
   close(): Promise<void>;

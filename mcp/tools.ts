@@ -106,7 +106,7 @@ export const TOOLS: readonly Tool[] = [
     name: 'send_message',
     title: 'Send message',
     description:
-      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, frontend@other". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic.',
+      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, ops". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic.',
     annotations: { openWorldHint: true },
     call: calls.zSendCall,
     result: views.zSendResult,

@@ -96,6 +96,9 @@ export function sessionRoutes(app: App, { sessions, streams, traffic }: SessionR
  */
 function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
+  // A client that left before its request was read is not told of by an event any more.
+  if (response.destroyed || response.socket?.destroyed)
+    gone.abort(new PatchcordError('timeout', 'The client went away.'));
   response.once('close', () => {
     if (!response.writableFinished) gone.abort(new PatchcordError('timeout', 'The client went away.'));
   });

@@ -50,6 +50,8 @@ export class MachineSession implements Session, Consumer {
   readonly #stopping: AbortSignal;
   readonly #onClose: () => void;
   readonly #closed = new AbortController();
+  /** Ends the wait that runs when its caller is found to be gone. */
+  #released = new AbortController();
 
   constructor(options: {
     agent: LocalAgent;
@@ -120,7 +122,8 @@ export class MachineSession implements Session, Consumer {
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
-    const ends = [timeout.signal, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
+    const { signal: released } = this.#released;
+    const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
     try {
       for (;;) {
@@ -128,9 +131,9 @@ export class MachineSession implements Session, Consumer {
         const { arrivals } = this.#desk;
         const [record] = await this.#desk.show(this, 1);
         if (record) {
-          if (signal?.aborted) {
+          if (signal?.aborted || released.aborted) {
             this.#desk.release(this);
-            throw signal.reason;
+            end.throwIfAborted();
           }
           const [message] = await this.#views([record]);
           return { status: 'message', message: message!, more: await this.#desk.unseen() };
@@ -140,6 +143,8 @@ export class MachineSession implements Session, Consumer {
     } catch (error) {
       if (signal?.aborted || !end.aborted) throw error;
       if (this.#closed.signal.aborted) throw this.#gone();
+      if (released.aborted)
+        throw new PatchcordError('timeout', 'The wait was given up.', 'Call again.', { cause: error });
       return {
         status: 'timeout',
         more: 0,
@@ -193,6 +198,8 @@ export class MachineSession implements Session, Consumer {
   }
 
   async release(): Promise<void> {
+    this.#released.abort();
+    this.#released = new AbortController();
     this.#desk.release(this);
   }
 

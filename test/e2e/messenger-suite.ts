@@ -1,4 +1,5 @@
 import { afterEach, assert, beforeEach, describe, expect, test } from 'vitest';
+import { eventually } from '../processes/eventually.ts';
 import type { Admin } from '../../daemon/api/admin.ts';
 import type { Messenger, Session } from '../../mcp/messenger.ts';
 import type { RecallCall, ReplyCall, SendCall } from '../../protocol/calls.ts';
@@ -286,7 +287,13 @@ function leaseTests(desk: Desk): void {
       await backend.confirm();
       await backend.close();
       expect(await peeked(desk, BACKEND)).toEqual([]);
-      expect((await recallOf(frontend)).messages).toMatchObject([{ message_id: id, status: 'read' }]);
+      // The receipt takes the way of all mail, so it may come a moment later.
+      const { messages } = await eventually(
+        'the read receipt',
+        () => recallOf(frontend),
+        ({ messages: [message] }) => message?.status === 'read',
+      );
+      expect(messages).toMatchObject([{ message_id: id, status: 'read' }]);
     });
 
     test.each(['inbox', 'wait'] as const)(
