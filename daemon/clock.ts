@@ -10,12 +10,15 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
+  /** Milliseconds since some moment; it only rises, whoever sets the clock. For whatever waits or is due. */
+  elapsed(): number;
   /** Runs `task` once, after `delayMs`. A pending timer does not keep the process alive. */
   after(delayMs: number, task: () => void): Timer;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => Math.floor(performance.now()),
   after(delayMs, task) {
     const timer = setTimeout(task, delayMs);
     timer.unref();

@@ -109,6 +109,7 @@ async function drain(running: Running): Promise<void> {
  */
 function watchLateCancels(transport: StdioServerTransport, kept: KeptSession, running: Running): void {
   const { onmessage } = transport;
+  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- the SDK knows no listeners
   transport.onmessage = (message) => {
     const cancelled = CancelledNotificationSchema.safeParse(message);
     if (cancelled.success && cancelled.data.params.requestId === running.leasing) {

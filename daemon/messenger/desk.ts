@@ -130,7 +130,13 @@ export class Desk {
     const { numbers, timer } = this.#leases;
     timer.cancel();
     this.#leases = undefined;
-    await this.#confirm(this.#agent, [...numbers]);
+    try {
+      await this.#confirm(this.#agent, [...numbers]);
+    } catch (error) {
+      // Still unread in the store: the next call confirms it.
+      if (this.#owner === consumer) this.#lease([...numbers]);
+      throw error;
+    }
   }
 
   /** The session ended: what it was shown and did not confirm is pending again. */

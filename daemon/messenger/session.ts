@@ -131,12 +131,14 @@ export class MachineSession implements Session, Consumer {
         const { arrivals } = this.#desk;
         const [record] = await this.#desk.show(this, 1);
         if (record) {
-          if (signal?.aborted || released.aborted) {
+          const [message] = await this.#views([record]);
+          const more = await this.#desk.unseen();
+          // Nobody is left to read the answer: the message stays unread.
+          if (signal?.aborted || released.aborted || this.ended) {
             this.#desk.release(this);
             end.throwIfAborted();
           }
-          const [message] = await this.#views([record]);
-          return { status: 'message', message: message!, more: await this.#desk.unseen() };
+          return { status: 'message', message: message!, more };
         }
         await this.#desk.arrival(this, arrivals, end);
       }

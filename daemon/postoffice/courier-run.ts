@@ -91,7 +91,7 @@ export class CourierRun {
   }
 
   #step(event: CourierEvent): void {
-    for (const effect of stepCourier(this.#courier, event, this.#clock.now())) {
+    for (const effect of stepCourier(this.#courier, event, this.#clock.elapsed())) {
       switch (effect.type) {
         case 'load':
           void this.#load(effect.after, effect.epoch);
@@ -127,17 +127,23 @@ export class CourierRun {
 
   async #send(number: number): Promise<void> {
     const entry = this.#bodies.get(number) ?? (await this.#reload(number));
+    // Settled or replaced between the look into the outbox and now.
+    if (entry === 'gone') return this.#step({ type: 'settled', number });
     if (!entry || this.#withheld.has(number)) return;
     this.#left.add(number);
     this.#transmit(entry);
   }
 
-  async #reload(number: number): Promise<OutboxEntry | undefined> {
+  /** Undefined when the store could not be read: it is tried again. */
+  async #reload(number: number): Promise<OutboxEntry | 'gone' | undefined> {
     for (;;) {
       const replacements = this.#replacements;
-      const entry = await this.#mail.outboxEntry(this.#machine, number).catch(() => undefined);
+      const entry = await this.#mail.outboxEntry(this.#machine, number).then(
+        (found) => found ?? ('gone' as const),
+        () => undefined,
+      );
       if (replacements !== this.#replacements) continue;
-      if (entry && this.#courier.inflight.has(number)) this.#bodies.set(number, entry);
+      if (entry && entry !== 'gone' && this.#courier.inflight.has(number)) this.#bodies.set(number, entry);
       return entry;
     }
   }
@@ -148,7 +154,7 @@ export class CourierRun {
     this.#timer = undefined;
     this.#wakeAtMs = atMs;
     if (atMs === undefined) return;
-    this.#timer = this.#clock.after(Math.max(0, atMs - this.#clock.now()), () => {
+    this.#timer = this.#clock.after(Math.max(0, atMs - this.#clock.elapsed()), () => {
       this.#wakeAtMs = undefined;
       this.#step({ type: 'tick' });
     });

@@ -88,7 +88,7 @@ export async function giveUpGaps(
     for (const { held, missingBefore } of decision.freed) {
       await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
     }
-    if (decision.freed.length > 0) putLine(tx, agent, sender, decision.line);
+    putLine(tx, agent, sender, decision.line);
     if (decision.dueAtMs !== undefined) dueAtMs = Math.min(dueAtMs ?? Infinity, decision.dueAtMs);
   }
   return { released, dueAtMs };

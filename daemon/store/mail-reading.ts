@@ -83,7 +83,9 @@ export async function mark(
   tx.put(key.tally(agent), tally);
   tx.put(key.history(agent, record.number), { ...record, status } satisfies MailRecord);
   const toSelf = record.message.from.id === agent;
-  return status === 'deferred' && !toSelf ? tell(tx, [record], 'deferred', context) : [];
+  if (toSelf || (status === 'replied' && record.status !== 'pending')) return [];
+  // A reply tells of itself, unless it is taken back.
+  return tell(tx, [record], status === 'deferred' ? 'deferred' : 'read', context);
 }
 
 /** Queues receipts to the home machines of the records' senders. */

@@ -67,7 +67,9 @@ export function decideGaps(
   nowMs: number,
 ): { line: Line; freed: GivenUp[]; dueAtMs: number | undefined } {
   const freed: GivenUp[] = [];
-  let current = line;
+  // Held since a moment to come: the clock was set back, so the wait begins now.
+  const held = line.held.map((one) => ({ ...one, sinceMs: Math.min(one.sinceMs, nowMs) }));
+  let current: Line = { next: line.next, held };
   for (;;) {
     const dueAtMs = gapDueAt(current);
     if (dueAtMs === undefined || dueAtMs > nowMs) return { line: current, freed, dueAtMs };

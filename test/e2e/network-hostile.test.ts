@@ -52,6 +52,10 @@ class HeldClock implements Clock {
     return systemClock.now();
   }
 
+  elapsed(): number {
+    return systemClock.elapsed();
+  }
+
   after(delayMs: number, task: () => void): { cancel(): void } {
     const key = {};
     this.held.set(key, { delayMs, task });

@@ -188,6 +188,7 @@ describe('a link', () => {
     // One of them would wait a moment for the other; here neither does.
     const clock: Clock = {
       now: () => systemClock.now(),
+      elapsed: () => systemClock.elapsed(),
       after: (delayMs, task) => systemClock.after(delayMs === 300 ? 0 : delayMs, task),
     };
     for (let round = 0; round < 15; round++) {
@@ -390,6 +391,7 @@ describe('join', () => {
     const timers = new Set<{ delayMs: number; task: () => void }>();
     const clock: Clock = {
       now: () => 0,
+      elapsed: () => 0,
       after(delayMs, task) {
         const timer = { delayMs, task };
         timers.add(timer);

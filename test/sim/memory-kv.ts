@@ -6,17 +6,16 @@ import type { Kv, KvOperation, KvRange } from '../../daemon/store/kv.ts';
  */
 export class MemoryKv implements Kv {
   readonly #current = new Map<string, Uint8Array>();
+  readonly #keys: string[] = [];
   /** What to put back, newest last, to undo what was not synced. */
   #undo: KvOperation[] = [];
-  #sorted: string[] | undefined;
 
   async get(key: string): Promise<Uint8Array | undefined> {
     return this.#current.get(key);
   }
 
   async range(range: KvRange): Promise<[string, Uint8Array][]> {
-    this.#sorted ??= [...this.#current.keys()].sort();
-    const keys = this.#sorted;
+    const keys = this.#keys;
     const start = lowerBound(keys, range.from);
     const end = lowerBound(keys, range.to);
     const limit = Math.max(0, Math.min(range.limit ?? Infinity, end - start));
@@ -26,9 +25,10 @@ export class MemoryKv implements Kv {
 
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
     for (const operation of operations) {
-      this.#undo.push({ key: operation.key, value: this.#current.get(operation.key) });
+      if (!options.sync) this.#undo.push({ key: operation.key, value: this.#current.get(operation.key) });
       this.#apply(operation);
     }
+    // Later writes follow earlier ones into the log, so one sync holds all of them.
     if (options.sync) this.#undo = [];
   }
 
@@ -40,10 +40,20 @@ export class MemoryKv implements Kv {
     this.#undo = [];
   }
 
+  /** The keys below a prefix, in order, as a look at the disk would show them. */
+  keys(prefix: string): string[] {
+    return this.#keys.slice(lowerBound(this.#keys, prefix), lowerBound(this.#keys, `${prefix}\uffff`));
+  }
+
   #apply({ key, value }: KvOperation): void {
-    if (this.#current.has(key) !== (value !== undefined)) this.#sorted = undefined;
-    if (value === undefined) this.#current.delete(key);
-    else this.#current.set(key, value);
+    const known = this.#current.has(key);
+    if (value !== undefined) {
+      this.#current.set(key, value);
+      if (!known) this.#keys.splice(lowerBound(this.#keys, key), 0, key);
+    } else if (known) {
+      this.#current.delete(key);
+      this.#keys.splice(lowerBound(this.#keys, key), 1);
+    }
   }
 }
 

@@ -244,6 +244,7 @@ export function handClock(): Clock & { advance(ms: number): void } {
   const timers = new Set<{ atMs: number; task: () => void }>();
   return {
     now: () => nowMs,
+    elapsed: () => nowMs,
     after(delayMs, task) {
       const timer = { atMs: nowMs + delayMs, task };
       timers.add(timer);

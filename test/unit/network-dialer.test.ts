@@ -14,6 +14,10 @@ class ManualClock implements Clock {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#now;
+  }
+
   after(delayMs: number, task: () => void): { cancel(): void } {
     const key = {};
     this.#timers.set(key, { at: this.#now + delayMs, task });

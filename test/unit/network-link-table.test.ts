@@ -106,6 +106,7 @@ class Machine {
   #newTable(boot: number): LinkTable {
     const clock: Clock = {
       now: () => this.now,
+      elapsed: () => this.now,
       after: (delayMs, task) => {
         const key = {};
         this.timers.set(key, { at: this.now + delayMs, task });

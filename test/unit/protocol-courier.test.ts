@@ -131,7 +131,7 @@ describe('courier', () => {
         [up(1), 0, 'load 0, sleep'],
         [(courier) => loaded(courier, false, 1, 2), 0, `send 1, wake ${R}`],
         [postponed(1), 0, `send 2, wake ${R}`],
-        [TICK, R, `send 2, wake ${R}`],
+        [TICK, R, `send 2, wake ${3 * R}`],
         [settled(2), R + 1, `forget 2, send 1, wake ${3 * R + 1}`],
       ],
     ],

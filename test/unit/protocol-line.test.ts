@@ -104,7 +104,7 @@ describe('decideGaps', () => {
     ['nothing held', line(5), T * 9, line(5), [], undefined],
     ['not yet', line(1, 2), T - 1, line(1, 2), [], T],
     ['just now', line(1, 2), T, line(3), [[2, 1]], undefined],
-    ['a clock that was set back', line(1, [2, 1_000]), 0, line(1, [2, 1_000]), [], T + 1_000],
+    ['a clock that was set back', line(1, [2, 1_000]), 0, line(1, 2), [], T],
     ['several missing', line(1, 5), T, line(6), [[5, 4]], undefined],
     [
       'a run behind the gap',

@@ -1,0 +1,173 @@
+import { sealEnvelope } from '../../protocol/envelope.ts';
+import { newId } from '../../protocol/ids.ts';
+import type { SimNode } from './node.ts';
+import type { SeededRandom } from './random.ts';
+import type { World } from './world.ts';
+
+/** How often each thing happens, on average, in virtual milliseconds. */
+interface Weather {
+  crashMs: number;
+  stopMs: number;
+  breakMs: number;
+  silenceMs: number;
+  killMs: number;
+  fullDiskMs: number;
+  hostileMs: number;
+  clockMs: number;
+}
+
+export interface Faults {
+  stop(): void;
+}
+
+/** Wrong clocks: right, off by seconds, off by hours. */
+const NEVER_MS = 1_000_000_000;
+const SKEWS_MS = [0, 0, 2_500, -4_000, 3_600_000, -5 * 3_600_000];
+
+/** Each seed has its own kind of bad weather, from a mere breeze to all at once. */
+export function startFaults(world: World): Faults {
+  const random = world.random.fork('faults');
+  const { wire, time, all } = world;
+  wire.faults = {
+    lossShare: random.pick([0, 0, 0.02, 0.1, 0.25]),
+    duplicateShare: random.pick([0, 0.02, 0.15]),
+    reorderShare: random.pick([0, 0, 0.05, 0.4]),
+    delayMsMax: random.pick([5, 50, 400, 3_000]),
+  };
+  wire.window = random.pick([
+    { frames: 512, sizeBytes: 2 * 1024 * 1024 },
+    { frames: 3, sizeBytes: 64 * 1024 },
+  ]);
+  for (const agent of world.agents) {
+    agent.thinkMs = random.pick([200, 1_500, 5_000]);
+    agent.deathShare = random.pick([0, 0, 0.03, 0.1]);
+  }
+  const crashShare = random.pick([0, 0, 0.005, 0.02]);
+  for (const node of all) {
+    // The worst moment for a power cut is the midst of a write.
+    node.onWrite = () => {
+      if (random.chance(crashShare)) time.after(random.between(0, 6), () => crash(world, node, random));
+    };
+  }
+  const often = () => random.pick([1_500, 5_000, 20_000, NEVER_MS]);
+  const weather: Weather = {
+    crashMs: often(),
+    stopMs: 3 * often(),
+    breakMs: often(),
+    silenceMs: often(),
+    killMs: often(),
+    fullDiskMs: 3 * often(),
+    hostileMs: 8_000,
+    clockMs: 3 * often(),
+  };
+  world.trace(`weather ${JSON.stringify(weather)} ${JSON.stringify(wire.faults)}`);
+  let isOn = true;
+  const repeat = (meanMs: number, happen: () => void) => {
+    const again = () =>
+      time.after(random.interval(meanMs), () => {
+        if (!isOn) return;
+        happen();
+        again();
+      });
+    again();
+  };
+  repeat(weather.crashMs, () => crash(world, random.pick(all), random));
+  repeat(weather.stopMs, () => stop(world, random.pick(all), random));
+  repeat(weather.breakMs, () => {
+    const pairs = wire.pairs();
+    if (pairs.length > 0) wire.breakLink(...random.pick(pairs), 'broken');
+  });
+  repeat(weather.silenceMs, () => silence(world, random));
+  repeat(weather.killMs, () => random.pick(world.agents).kill());
+  repeat(weather.fullDiskMs, () => fill(world, random.pick(all), random));
+  repeat(weather.clockMs, () => random.pick(all).setClock(random.pick(SKEWS_MS)));
+  repeat(weather.hostileMs, () => meddle(world, random));
+  return {
+    stop() {
+      isOn = false;
+      for (const agent of world.agents) agent.deathShare = 0;
+      for (const node of all) node.onWrite = undefined;
+    },
+  };
+}
+
+function crash(world: World, node: SimNode, random: SeededRandom): void {
+  if (!node.isRunning) return;
+  node.crash();
+  restart(world, node, random);
+}
+
+function stop(world: World, node: SimNode, random: SeededRandom): void {
+  void node.stop().then(() => restart(world, node, random));
+}
+
+function restart({ time }: World, node: SimNode, random: SeededRandom): void {
+  time.after(random.between(50, random.pick([500, 12_000])), () => node.start());
+}
+
+/** Cuts one machine from another, or from all others, in one direction or in both. */
+function silence({ wire, time, all }: World, random: SeededRandom): void {
+  const from = random.pick(all);
+  const others = all.filter((node) => node !== from);
+  const cut = random.chance(0.5) ? others : [random.pick(others)];
+  const isOneWay = random.chance(0.5);
+  const lastsMs = random.between(1_000, random.pick([5_000, 60_000]));
+  for (const other of cut) {
+    const [a, b] = random.chance(0.5) ? [from, other] : [other, from];
+    const directions = isOneWay
+      ? [[a, b]]
+      : [
+          [a, b],
+          [b, a],
+        ];
+    for (const [source, target] of directions) {
+      const [sourceId, targetId] = [source!.signer.peerId, target!.signer.peerId];
+      wire.silence(sourceId, targetId);
+      time.after(lastsMs, () => wire.heal(sourceId, targetId));
+    }
+  }
+}
+
+/** A disk has no space for a while. */
+function fill(world: World, node: SimNode, random: SeededRandom): void {
+  const { kv } = node;
+  if (!kv) return;
+  world.trace(`the disk of ${node.name} is full`);
+  kv.isFull = true;
+  world.time.after(random.between(100, 3_000), () => (kv.isFull = false));
+}
+
+/** `west` tries to look into the blue namespace, to write into it, and to speak for an agent that lives elsewhere. */
+function meddle(world: World, random: SeededRandom): void {
+  const { west, north, south } = world.nodes;
+  const target = random.pick([north, south]);
+  const { network } = west;
+  const ids = world.agentIds;
+  if (!network) return;
+  const id = newId(0, random.bytes);
+  const forged = (ns: string, from: { id: string; name: string }, to: { id: string; name: string }) => {
+    const message = { k: 'message' as const, id, seq: 1, from, to, content: 'forged', sent_at: 0 };
+    return sealEnvelope({ ns, to: target.signer.peerId }, message, west.signer);
+  };
+  const [blue, red] = target === north ? ['blue-eva', 'ana'] : ['blue-fay', 'cleo'];
+  const own = { id: ids.get('dan@red-team')!, name: 'dan' };
+  const blueTo = { id: ids.get(`${blue}@blue-team`)!, name: blue };
+  const redTo = { id: ids.get(`${red}@red-team`)!, name: red };
+  const n = 1_000_000_000 + random.between(0, 1_000_000);
+  network.send(target.signer.peerId, [
+    { t: 'want', ns: world.blueId },
+    {
+      t: 'roster',
+      ns: world.blueId,
+      revision: 1_000_000,
+      roster: { label: 'west', platform: '', agents: [] },
+    },
+    { t: 'parcel', n, envelope: forged(world.blueId, own, blueTo) },
+    { t: 'parcel', n: n + 1, envelope: forged(world.redId, own, blueTo) },
+    {
+      t: 'parcel',
+      n: n + 2,
+      envelope: forged(world.redId, { id: ids.get('ben@red-team')!, name: 'ben' }, redTo),
+    },
+  ]);
+}

@@ -1,0 +1,232 @@
+import type { MailRecord } from '../../daemon/store/mail-store.ts';
+import type { MessageView, UnsendResult } from '../../protocol/views.ts';
+
+/** A promise that was broken. */
+export interface Problem {
+  kind:
+    | 'lost'
+    | 'duplicated'
+    | 'reordered'
+    | 'leaked'
+    /** Taken back and shown all the same. */
+    | 'unread'
+    /** Claimed further than it had come. */
+    | 'claimed'
+    /** Shown, though nobody or somebody else said it. */
+    | 'altered'
+    /** Not done when it should have been. */
+    | 'stuck'
+    | 'presence'
+    | 'internal';
+  text: string;
+}
+
+/** One copy of one message, as the agents that sent and received it remember it. */
+interface Copy {
+  name: string;
+  sender: string;
+  recipient: string;
+  content: string;
+  /** Place among what its sender tried to send. */
+  order: number;
+  /** `open`: whether it was accepted is not known, for the answer was lost. */
+  fate: 'open' | 'accepted' | 'failed';
+  id?: string;
+  unsend?: UnsendResult['status'];
+  shows: number;
+  isConfirmed: boolean;
+  /** What the sender was told last. */
+  status: MailRecord['status'];
+}
+
+const RANK: Record<MailRecord['status'], number> = {
+  pending: 0,
+  queued: 0,
+  held: 1,
+  delivered: 2,
+  read: 3,
+  deferred: 4,
+  replied: 5,
+  unsent: 9,
+  expired: 9,
+  refused: 9,
+};
+
+/**
+ * The agents' own books: what each was told of what it sent, and what each was shown. They alone decide what is
+ * lost, doubled, out of order or leaked; the system's books are only compared with them.
+ */
+export class Ledger {
+  readonly problems: Problem[] = [];
+  readonly #copies = new Map<string, Copy>();
+  readonly #byId = new Map<string, Copy>();
+  /** The highest order shown, by recipient and sender. */
+  readonly #last = new Map<string, number>();
+  #orders = 0;
+
+  get accepted(): number {
+    return [...this.#copies.values()].filter(({ fate }) => fate === 'accepted').length;
+  }
+
+  get shown(): number {
+    return [...this.#copies.values()].filter(({ shows }) => shows > 0).length;
+  }
+
+  problem(kind: Problem['kind'], text: string): void {
+    this.problems.push({ kind, text });
+  }
+
+  /** An agent is about to send; `content` starts with the canary of its namespace, its address and a counter. */
+  asked(sender: string, recipients: readonly string[], content: string): void {
+    const order = (this.#orders += 1);
+    for (const recipient of recipients) {
+      const name = `${nameOf(content)} > ${recipient}`;
+      const copy: Copy = {
+        name,
+        sender,
+        recipient,
+        content,
+        order,
+        fate: 'open',
+        shows: 0,
+        isConfirmed: false,
+        status: 'queued',
+      };
+      this.#copies.set(name, copy);
+    }
+  }
+
+  /** It was not sent, and will not be. */
+  failed(recipients: readonly string[], content: string): void {
+    for (const recipient of recipients) this.#copyOf(content, recipient)!.fate = 'failed';
+  }
+
+  acceptedAs(recipient: string, content: string, id: string, status: MailRecord['status']): void {
+    const copy = this.#copyOf(content, recipient)!;
+    copy.fate = 'accepted';
+    copy.id = id;
+    this.#byId.set(id, copy);
+    this.told(id, status);
+  }
+
+  /** What an agent was shown to read. Returns the copy's name, for `confirmed`. */
+  wasShown(recipient: string, view: MessageView): string {
+    const where = `${recipient} was shown ${JSON.stringify(view.content.slice(0, 60))} (${view.message_id})`;
+    const namespace = recipient.split('@')[1]!;
+    if (view.namespace !== namespace || !isOf(namespace, view.content)) this.problem('leaked', where);
+    const copy = this.#copyOf(view.content, recipient) ?? this.#byId.get(view.message_id);
+    if (!copy) {
+      // Nothing in it says whose it is when only a thread was resolved.
+      if (view.content !== '') this.problem('altered', `${where}, which nobody sent`);
+      return view.message_id;
+    }
+    const isOwn = copy.recipient === recipient && copy.sender === view.from && copy.content === view.content;
+    if (!isOwn || (copy.id ?? view.message_id) !== view.message_id) this.problem('altered', where);
+    copy.id = view.message_id;
+    this.#byId.set(copy.id, copy);
+    if (copy.fate === 'failed') this.problem('claimed', `${where} that was refused to its sender`);
+    if (copy.unsend === 'unsent' || copy.status === 'unsent') this.problem('unread', where);
+    if (copy.isConfirmed) this.problem('duplicated', `${where} though it was read`);
+    else if (copy.shows > 0 && !view.seen_before)
+      this.problem('duplicated', `${where}, not marked as seen before`);
+    const line = `${recipient} < ${copy.sender}`;
+    const last = this.#last.get(line) ?? 0;
+    if (copy.shows === 0 && copy.order < last && !view.late) this.problem('reordered', where);
+    this.#last.set(line, Math.max(last, copy.order));
+    copy.shows += 1;
+    return copy.name;
+  }
+
+  /** A later call of the session that was shown them was answered. */
+  confirmed(names: Iterable<string>): void {
+    for (const name of names) {
+      const copy = this.#copies.get(name);
+      if (copy) copy.isConfirmed = true;
+    }
+  }
+
+  /** It may be taken back from now on, whether or not an answer comes. */
+  unsendAsked(id: string): void {
+    const copy = this.#byId.get(id)!;
+    copy.unsend ??= 'requested';
+  }
+
+  unsendAnswered(id: string, status: UnsendResult['status']): void {
+    const copy = this.#byId.get(id)!;
+    if (status === 'requested') return;
+    if (copy.unsend && copy.unsend !== 'requested' && copy.unsend !== status) {
+      this.problem('claimed', `${copy.name}: unsend said ${copy.unsend}, later ${status}`);
+    }
+    copy.unsend = status;
+    if (status === 'unsent') {
+      if (copy.shows > 0) this.problem('unread', `${copy.name}: unsend said unsent after it was shown`);
+      this.told(id, 'unsent');
+    }
+  }
+
+  /** The sender was told that its message came so far. */
+  told(id: string, status: MailRecord['status']): void {
+    const copy = this.#byId.get(id);
+    if (!copy) return;
+    const before = copy.status;
+    copy.status = status;
+    const says = `${copy.name}: ${status} after ${before}, shown ${copy.shows} times`;
+    if (RANK[status] < RANK[before] || (before === 'unsent' && status !== 'unsent'))
+      this.problem('claimed', says);
+    if (status === 'unsent' && RANK[before] >= RANK.read && before !== 'unsent')
+      this.problem('claimed', says);
+    const isRead = status === 'read' || status === 'deferred' || status === 'replied';
+    if (isRead && copy.shows === 0) this.problem('claimed', says);
+    if (status === 'unsent' && copy.shows > 0) this.problem('unread', says);
+  }
+
+  /** When all is quiet: `records` is the history of each agent. */
+  finish(records: ReadonlyMap<string, readonly MailRecord[]>): void {
+    for (const [agent, history] of records) {
+      for (const record of history) this.#checkRecord(agent, record);
+    }
+    for (const copy of this.#copies.values()) {
+      const { fate, shows, unsend, status, name } = copy;
+      const isSent = (records.get(copy.sender) ?? []).some(({ message }) => message.id === copy.id);
+      if (fate === 'accepted' && !isSent) this.problem('lost', `${name}: not in the history of its sender`);
+      const mayBeUnsent = unsend !== undefined && unsend !== 'already_read';
+      if (fate === 'accepted' && shows === 0 && !(mayBeUnsent && status === 'unsent')) {
+        this.problem(
+          'lost',
+          `${name} was accepted and never shown; its sender was told ${status}, unsend ${unsend}`,
+        );
+      }
+    }
+  }
+
+  #checkRecord(agent: string, record: MailRecord): void {
+    const { direction, status, message } = record;
+    const where = `${agent} has ${direction} ${message.id} ${JSON.stringify(message.content.slice(0, 40))}: ${status}`;
+    const namespace = agent.split('@')[1]!;
+    if (message.content !== '' && !isOf(namespace, message.content)) this.problem('leaked', where);
+    if (direction === 'received') {
+      if (status === 'pending') this.problem('stuck', where);
+      return;
+    }
+    if (!['read', 'deferred', 'replied', 'unsent'].includes(status)) this.problem('stuck', where);
+    this.told(message.id, status);
+  }
+
+  #copyOf(content: string, recipient: string): Copy | undefined {
+    return this.#copies.get(`${nameOf(content)} > ${recipient}`);
+  }
+}
+
+/** The first words of a content: canary, sender and counter. */
+function nameOf(content: string): string {
+  return content.split(' ', 3).join(' ');
+}
+
+function isOf(namespace: string, content: string): boolean {
+  return content === '' || content.startsWith(canaryOf(namespace));
+}
+
+/** What every content of a namespace begins with, and no other does. */
+export function canaryOf(namespace: string): string {
+  return `${namespace}-canary`;
+}

@@ -1,0 +1,192 @@
+import { Journal } from '../../daemon/store/journal.ts';
+import { createKvMailStore } from '../../daemon/store/kv-mail-store.ts';
+import type { MailRecord } from '../../daemon/store/mail-store.ts';
+import { createRecordSeal } from '../../daemon/store/record-seal.ts';
+import { RETRY_MAX_MS } from '../../protocol/limits.ts';
+import type { SimAgent } from './agent.ts';
+import { startFaults, type Faults } from './faults.ts';
+import type { Problem } from './ledger.ts';
+import type { Outcome, SimNode } from './node.ts';
+import { NO_WIRE_FAULTS } from './wire.ts';
+import { BLUE, RED, World, type SimOptions } from './world.ts';
+
+export interface SimResult {
+  seed: string;
+  /** SHA-256 of the event log. */
+  hash: string;
+  problems: Problem[];
+  /** Acknowledged copies, and how many were shown. */
+  accepted: number;
+  shown: number;
+  crashes: number;
+  framesDelivered: number;
+  virtualMs: number;
+  /** From the end of the faults until nothing was under way. */
+  drainMs: number;
+}
+
+const SETUP_MS_MAX = 60_000;
+/** The faults end after this long, however few messages there were. */
+const BUSY_MS_MAX = 30 * 60_000;
+/** When faults stop, everything is delivered and settled within this. */
+const DRAIN_MS_MAX = 10 * 60_000;
+/** What was under way last has settled by then, */
+const CALM_MS = 10_000;
+/** and in a whole interval of retries nothing more is tried. Meanwhile views of who is online come to agree. */
+const REST_MS = RETRY_MAX_MS + 5_000;
+/** What the operating system writes back by itself is on the disk by then. */
+const WRITE_BACK_MS = 5_000;
+
+/** Runs one seed from power on to the last reckoning. */
+export async function simulate(options: SimOptions): Promise<SimResult> {
+  const world = new World(options);
+  const { time, ledger, agents, wire } = world;
+  let drainMs = 0;
+  try {
+    await setUp(world);
+    await becomeAcquainted(world);
+    for (const agent of agents) agent.mode = 'busy';
+    const faults = startFaults(world);
+    await time.run(BUSY_MS_MAX, () => world.isSpent);
+    drainMs = await drain(world, faults);
+    await rest(world);
+    ledger.finish(await time.finish(readHistories(world), SETUP_MS_MAX));
+  } catch (error) {
+    ledger.problem('internal', error instanceof Error ? error.message : String(error));
+  }
+  return {
+    seed: options.seed,
+    hash: world.digest(),
+    problems: ledger.problems,
+    accepted: ledger.accepted,
+    shown: ledger.shown,
+    crashes: world.all.reduce((sum, { crashes }) => sum + crashes, 0),
+    framesDelivered: wire.framesDelivered,
+    virtualMs: time.nowMs,
+    drainMs,
+  };
+}
+
+/** Every agent opens its session and gets to know the others before it starts. */
+async function becomeAcquainted(world: World): Promise<void> {
+  const { time, ledger } = world;
+  const writeBack = () => {
+    for (const { disk } of world.all) void disk.write([], { sync: true });
+    time.after(WRITE_BACK_MS, writeBack);
+  };
+  writeBack();
+  world.addAgents();
+  for (const agent of world.agents) {
+    agent.mode = 'rest';
+    agent.run().catch((error: unknown) => ledger.problem('internal', `an agent failed: ${String(error)}`));
+  }
+  await time.run(SETUP_MS_MAX / 10);
+  await time.finish(learnAgentIds(world), SETUP_MS_MAX);
+}
+
+/** Founds both namespaces and links their machines, without faults. */
+async function setUp(world: World): Promise<void> {
+  const { north, south, west } = world.nodes;
+  for (const node of world.all) node.start();
+  const steps = async () => {
+    await Promise.all(world.all.map((node) => node.up()));
+    world.redId = await found(RED, north, [south, west]);
+    world.blueId = await found(BLUE, south, [north]);
+  };
+  await world.time.finish(steps(), SETUP_MS_MAX);
+}
+
+async function learnAgentIds(world: World): Promise<void> {
+  for (const node of world.all) {
+    const agents = await answer(node.call(({ admin }) => admin.agents()));
+    for (const { agent, id } of agents) world.agentIds.set(agent, id);
+  }
+}
+
+async function found(namespace: string, admin: SimNode, joiners: readonly SimNode[]): Promise<string> {
+  const { id } = await answer(admin.call((machine) => machine.admin.createNamespace(namespace)));
+  for (const joiner of joiners) {
+    const { ticket } = await answer(admin.call((machine) => machine.admin.invite(namespace)));
+    await answer(joiner.call((machine) => machine.admin.join(ticket)));
+  }
+  return id;
+}
+
+async function answer<T>(outcome: Promise<Outcome<T>>): Promise<T> {
+  const ended = await outcome;
+  if (ended.kind === 'answer') return ended.value;
+  throw ended.kind === 'error' ? ended.error : new Error('the machine is gone');
+}
+
+/** Ends the faults and lets everybody read until nothing is under way. */
+async function drain(world: World, faults: Faults): Promise<number> {
+  const { time, wire, ledger, agents } = world;
+  faults.stop();
+  wire.faults = NO_WIRE_FAULTS;
+  wire.healAll();
+  for (const agent of agents) agent.mode = 'drain';
+  const startedMs = time.nowMs;
+  let lookedMs = -1_000;
+  const isDrained = () => {
+    if (time.nowMs < lookedMs + 1_000) return false;
+    lookedMs = time.nowMs;
+    return (
+      world.all.every((node) => node.isUp && underway(node).length === 0) &&
+      agents.every((agent) => agent.isQuiet)
+    );
+  };
+  world.trace('the faults end');
+  if (!(await time.run(DRAIN_MS_MAX, isDrained))) {
+    for (const node of world.all) {
+      if (!node.isUp) ledger.problem('stuck', `${node.name} is not up`);
+      for (const key of underway(node)) ledger.problem('stuck', `${node.name} still has ${key}`);
+    }
+    for (const agent of agents) if (!agent.isQuiet) ledger.problem('stuck', `${agent.address} is not done`);
+  }
+  return time.nowMs - startedMs;
+}
+
+/** What a machine still has to bring to somebody. */
+function underway({ disk }: SimNode): string[] {
+  return ['outbox/', 'held/', 'gap/', 'pending/'].flatMap((prefix) => disk.keys(prefix));
+}
+
+/** Afterwards nothing moves, and everybody sees everybody. */
+async function rest(world: World): Promise<void> {
+  const { time, ledger, agents } = world;
+  for (const agent of agents) agent.mode = 'rest';
+  await time.run(CALM_MS);
+  const reads = world.all.map(({ kv }) => kv?.outboxReads ?? 0);
+  await time.run(REST_MS);
+  for (const [index, { kv, name }] of world.all.entries()) {
+    const more = (kv?.outboxReads ?? 0) - reads[index]!;
+    if (more > 0) ledger.problem('stuck', `${name} still looks into its empty outbox (${more} times)`);
+  }
+  const views = await time.finish(Promise.all(agents.map((agent) => agent.online())), REST_MS);
+  for (const [index, agent] of agents.entries()) {
+    const others = agents.filter((other) => other !== agent && sameNamespace(other, agent));
+    const expected = others.map(({ address }) => address).sort();
+    const seen = views[index]!.toSorted();
+    if (seen.join() !== expected.join())
+      ledger.problem('presence', `${agent.address} sees ${seen.join(', ')}`);
+  }
+}
+
+function sameNamespace(a: SimAgent, b: SimAgent): boolean {
+  return a.address.split('@')[1] === b.address.split('@')[1];
+}
+
+/** The whole history of every agent, read from the disks. */
+async function readHistories(world: World): Promise<Map<string, MailRecord[]>> {
+  const histories = new Map<string, MailRecord[]>();
+  for (const node of world.all) {
+    const journal = new Journal(
+      node.disk,
+      createRecordSeal(node.storeKey, world.random.fork('reader').bytes),
+    );
+    const mail = createKvMailStore(journal, node.signer);
+    const agents = await answer(node.call(({ admin }) => admin.agents()));
+    for (const { agent, id } of agents) histories.set(agent, await mail.history(id, 1_000_000));
+  }
+  return histories;
+}
