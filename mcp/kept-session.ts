@@ -41,6 +41,8 @@ export class KeptSession implements SessionSource {
    */
   async use<T>(call: SessionCall, run: (session: Session) => Promise<T>): Promise<T> {
     await Promise.allSettled(this.#givingBack);
+    // Cancelled before it began: it must not lease, nor give back later what another call leases.
+    if (call.leases) call.signal.throwIfAborted();
     const running = this.#use(call.repeatable, run);
     if (call.leases)
       call.signal.addEventListener('abort', () => this.#awaitGivingBack(running), { once: true });

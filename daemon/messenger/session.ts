@@ -50,6 +50,8 @@ export class MachineSession implements Session, Consumer {
   readonly #stopping: AbortSignal;
   readonly #onClose: () => void;
   readonly #closed = new AbortController();
+  /** Calls that lease, while they run. */
+  readonly #leasing = new Set<Promise<unknown>>();
   /** Ends the wait that runs when its caller is found to be gone. */
   #released = new AbortController();
 
@@ -84,7 +86,11 @@ export class MachineSession implements Session, Consumer {
     return this.#closed.signal.aborted;
   }
 
-  async inbox(call: InboxCall): Promise<InboxResult> {
+  inbox(call: InboxCall): Promise<InboxResult> {
+    return this.#whileLeasing(this.#inbox(call));
+  }
+
+  async #inbox(call: InboxCall): Promise<InboxResult> {
     await this.#begin();
     const { mail, directory } = this.#parts;
     const other = this.#desk.otherOwner(this);
@@ -117,7 +123,11 @@ export class MachineSession implements Session, Consumer {
     return answer;
   }
 
-  async wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
+  wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
+    return this.#whileLeasing(this.#wait(call, signal));
+  }
+
+  async #wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
     await this.#begin();
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
@@ -202,6 +212,8 @@ export class MachineSession implements Session, Consumer {
   async release(): Promise<void> {
     this.#released.abort();
     this.#released = new AbortController();
+    // What still runs may lease until it ends, and the next call would confirm that.
+    await Promise.allSettled(this.#leasing);
     this.#desk.release(this);
   }
 
@@ -210,6 +222,15 @@ export class MachineSession implements Session, Consumer {
     this.#closed.abort();
     this.#desk.leave(this);
     this.#onClose();
+  }
+
+  async #whileLeasing<T>(call: Promise<T>): Promise<T> {
+    this.#leasing.add(call);
+    try {
+      return await call;
+    } finally {
+      this.#leasing.delete(call);
+    }
   }
 
   /** Every call but close: the session must be open, and what it was shown before is read now. */
