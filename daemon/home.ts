@@ -16,6 +16,7 @@ export interface HomePaths {
   readonly home: string;
   readonly machineKey: string;
   readonly storeKey: string;
+  readonly prekeys: string;
   readonly apiToken: string;
   readonly store: string;
   readonly settings: string;
@@ -29,6 +30,7 @@ export function homePaths(home: string): HomePaths {
     home,
     machineKey: join(home, 'machine.key'),
     storeKey: join(home, 'store.key'),
+    prekeys: join(home, 'prekeys'),
     apiToken: join(home, 'api-token'),
     store: join(home, 'store'),
     settings: join(home, 'settings.json'),

@@ -13,6 +13,7 @@ import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
+import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
 import { Journal } from './store/journal.ts';
 import type { Kv } from './store/kv.ts';
@@ -25,6 +26,8 @@ export interface MachineParts {
   kv: Kv;
   /** 32 bytes that seal every stored record. */
   storeKey: Uint8Array;
+  /** Where the private prekeys lie. */
+  prekeyFile: PrekeyFile;
   network: Network;
   clock: Clock;
   random: Random;
@@ -56,15 +59,33 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   await directory.load();
   const mail = createKvMailStore(journal, signer);
   const statics = staticPeers(parts.peers);
-  const sync = new DirectorySync({ directory, network, clock, log, statics });
+  const prekeys = new PrekeyRing({
+    file: parts.prekeyFile,
+    signer,
+    clock,
+    random,
+    log,
+    onRotated: () => sync.announcePrekey(),
+  });
+  const sync: DirectorySync = new DirectorySync({
+    directory,
+    network,
+    clock,
+    log,
+    statics,
+    prekeys,
+    onPrekey: (machine) => postoffice.keyed(machine),
+  });
   const agents = new Agents({ directory, sync, clock, random, log });
   const admission = new Admission({ directory, sync, network, signer, clock, random, log });
   const postoffice: Postoffice = new Postoffice({
     mail,
     network,
     directory,
+    prekeys,
     signer,
     clock,
+    random,
     log,
     boot,
     onReleased: (released) => messenger.released(released),
@@ -75,6 +96,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     messenger,
     admin,
     async start() {
+      await prekeys.start();
       await postoffice.start();
       await network.start(handlers({ directory, sync, admission, postoffice, log }));
       sync.start();
@@ -82,6 +104,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     async stop() {
       messenger.stop();
       sync.stop();
+      prekeys.stop();
       postoffice.stop();
       await network.stop();
       await journal.close();

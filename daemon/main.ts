@@ -9,6 +9,7 @@ import type { DaemonConfig } from './config.ts';
 import { readDaemonInfo, removeDaemonInfo, writeDaemonInfo, type DaemonInfo } from './daemon-json.ts';
 import { homePaths, prepareHome, type HomePaths } from './home.ts';
 import { openKeys, type Keys } from './keys/keys.ts';
+import { prekeyFile } from './keys/prekey-file.ts';
 import type { Log } from './log.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { createLibp2pNetwork } from './network/libp2p-network.ts';
@@ -117,7 +118,7 @@ async function isEmpty(kv: Kv): Promise<boolean> {
 }
 
 async function startMachine(run: Run, kv: Kv, keys: Keys): Promise<{ machine: Machine; network: Network }> {
-  const { config, ports, log } = run;
+  const { config, paths, ports, log } = run;
   const boot = newId(run.startedAtMs, random.bytes);
   const network = createLibp2pNetwork({
     seed: keys.machineSeed,
@@ -131,6 +132,7 @@ async function startMachine(run: Run, kv: Kv, keys: Keys): Promise<{ machine: Ma
     signer: signerFromSeed(keys.machineSeed),
     kv,
     storeKey: keys.storeKey,
+    prekeyFile: prekeyFile(paths.prekeys),
     network,
     clock,
     random,

@@ -1,47 +1,225 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  hkdfSync,
+  timingSafeEqual,
+} from 'node:crypto';
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
-import { decodeLetter, encodeLetter, type Letter } from './letter.ts';
-import { zBytes, zNamespaceId, zPeerId } from './shapes.ts';
+import type { RandomBytes } from './ids.ts';
+import { parseLetter, type Letter } from './letter.ts';
+import { PREKEY_SEQUENCE_MAX } from './limits.ts';
+import type { Prekey } from './prekey.ts';
+import { bytesOf, zBytes, zNamespaceId, zPeerId } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
+import { encapsulateTo, XWING_CIPHERTEXT_SIZE_BYTES, type XWingKey } from './xwing.ts';
 
 /**
- * A letter bound to its namespace, its sender's and its recipient's home machine, signed by the sender's.
- * Secrecy on the way is the link's (Noise): an envelope of this version never leaves a direct link.
+ * A letter sealed to its recipient's home machine. Whoever carries it learns the namespace, the recipient's
+ * machine, the prekey's sequence and a size class; neither content nor sender.
+ *
+ *     head   {v, ns, commit}            the same for every copy of a message
+ *     wrap   {to, prekey, kem, key}     this copy's: X-Wing ciphertext; sealed with its secret, the content key,
+ *                                       the copy's own fields, the sender and its signature
+ *     body   the shared fields, padded, sealed with the content key
+ *
+ * The wrap is bound to namespace, recipient, prekey sequence, head and body, so no part can be put beside
+ * another's. The commitment ties the head to one content key: ChaCha20-Poly1305 alone lets one ciphertext open
+ * under two keys (Dodis et al., CRYPTO 2018). The signature covers head, shared and own fields and the recipient:
+ * it is seen by the recipient only and holds for no other copy.
  */
-const zEnvelope = z.strictObject({ header: zBytes, letter: zBytes, sig: zBytes });
-const zHeader = z.strictObject({ v: z.literal(1), ns: zNamespaceId, from: zPeerId, to: zPeerId });
-export type EnvelopeHeader = z.infer<typeof zHeader>;
+const zHead = z.strictObject({ v: z.literal(2), ns: zNamespaceId, commit: bytesOf(32) });
+const zWrap = z.strictObject({
+  to: zPeerId,
+  prekey: z.int().min(1).max(PREKEY_SEQUENCE_MAX),
+  kem: bytesOf(XWING_CIPHERTEXT_SIZE_BYTES),
+  key: zBytes,
+});
+const zEnvelope = z.strictObject({ head: zBytes, wrap: zBytes, body: zBytes });
+/** What the wrap's secret opens. */
+const zSecret = z.strictObject({ key: bytesOf(32), own: zBytes, from: zPeerId, sig: bytesOf(64) });
+const zFields = z.record(z.string(), z.unknown());
 
-const CONTEXT = 'patchcord envelope v1';
+const CONTEXT = 'patchcord envelope v2';
+const TAG_SIZE_BYTES = 16;
+/** Every key here seals one plaintext only, so the nonce need not vary. */
+const NONCE = new Uint8Array(12);
+/** Own fields are padded to this, so that the length of a name tells nothing. */
+const SECRET_SIZE_BYTES_MIN = 1_024;
+const BODY_SIZE_BYTES_MIN = 512;
 
-export function sealEnvelope(route: { ns: string; to: string }, letter: Letter, signer: Signer): Uint8Array {
-  const header = encode({ v: 1, ns: route.ns, from: signer.peerId, to: route.to } satisfies EnvelopeHeader);
-  const body = encodeLetter(letter);
-  return encode({ header, letter: body, sig: signer.sign(CONTEXT, signedPart(header, body)) });
+export interface SealContext {
+  signer: Signer;
+  randomBytes: RandomBytes;
+  /**
+   * 32 bytes, new with every start and never stored. The content key is derived from it and from what is sealed,
+   * so that the copies of one message share one ciphertext though they are sealed one by one.
+   */
+  bootSecret: Uint8Array;
 }
 
-/**
- * The header and letter of an envelope whose signature holds. Throws `frame_malformed` or `signature_invalid`.
- * Whether the header's machines are the right ones is the caller's to check.
- */
-export function openEnvelope(bytes: Uint8Array): { header: EnvelopeHeader; letter: Letter } {
-  const envelope = zEnvelope.safeParse(decode(bytes));
-  if (!envelope.success)
-    throw new PatchcordError('frame_malformed', 'Not an envelope.', '', { cause: envelope.error });
-  const header = zHeader.safeParse(decode(envelope.data.header));
-  if (!header.success)
-    throw new PatchcordError('frame_malformed', 'Not an envelope header.', '', { cause: header.error });
-  verifySignature(
-    header.data.from,
-    CONTEXT,
-    signedPart(envelope.data.header, envelope.data.letter),
-    envelope.data.sig,
+export function sealEnvelope(ns: string, to: Prekey, letter: Letter, context: SealContext): Uint8Array {
+  const { signer, randomBytes, bootSecret } = context;
+  const { shared, own } = split(letter);
+  const sharedBytes = encode(shared);
+  const key = new Uint8Array(
+    createHmac('sha256', bootSecret)
+      .update(encode([ns, sharedBytes]))
+      .digest(),
   );
-  return { header: header.data, letter: decodeLetter(envelope.data.letter) };
+  const head = encode({ v: 2, ns, commit: derive(key, ['commit']) });
+  const body = seal(derive(key, ['body']), head, pad(sharedBytes, BODY_SIZE_BYTES_MIN));
+  const { secret, ciphertext } = encapsulateTo(to.key, randomBytes(32));
+  const ownBytes = encode(own);
+  const signed = signedPart(head, sharedBytes, ownBytes, to.machine, to.seq);
+  const sealed = encode({ key, own: ownBytes, from: signer.peerId, sig: signer.sign(CONTEXT, signed) });
+  const wrapKey = derive(secret, wrapBinding(ns, to.machine, to.seq, head, body));
+  const wrap = {
+    to: to.machine,
+    prekey: to.seq,
+    kem: ciphertext,
+    key: seal(wrapKey, head, pad(sealed, SECRET_SIZE_BYTES_MIN)),
+  };
+  return encode({ head, wrap: encode(wrap), body });
 }
 
-/** Both parts with their lengths, so that no byte can move from one to the other. */
-function signedPart(header: Uint8Array, letter: Uint8Array): Uint8Array {
-  return encode([header, letter]);
+/** An opened envelope: every check on its bytes has passed. Who may send what to whom is the caller's to check. */
+export interface Opened {
+  ns: string;
+  /** The machine that signed it. */
+  from: string;
+  letter: Letter;
+  /** Sequence of the prekey that it was sealed to. */
+  prekey: number;
+}
+
+/**
+ * Opens an envelope for the machine `self`. `keyOf` gives the private prekey of a sequence. Throws
+ * `envelope_invalid`, `signature_invalid`, or `prekey_unknown` when that prekey is no longer kept.
+ */
+export function openEnvelope(
+  bytes: Uint8Array,
+  self: string,
+  keyOf: (seq: number) => XWingKey | undefined,
+): Opened {
+  const { head, wrap: wrapBytes, body } = shaped(zEnvelope, bytes, 'envelope');
+  const { ns, commit } = shaped(zHead, head, 'envelope head');
+  const wrap = shaped(zWrap, wrapBytes, 'envelope wrap');
+  if (wrap.to !== self) throw invalid('It is sealed to another machine.');
+  const prekey = keyOf(wrap.prekey);
+  if (!prekey) throw new PatchcordError('prekey_unknown', `Prekey ${wrap.prekey} is not kept any more.`);
+  const wrapKey = derive(prekey.decapsulate(wrap.kem), wrapBinding(ns, wrap.to, wrap.prekey, head, body));
+  const secret = shaped(zSecret, unpad(open(wrapKey, head, wrap.key)), 'envelope secret');
+  if (!timingSafeEqual(commit, derive(secret.key, ['commit']))) throw invalid('It commits to another key.');
+  const shared = unpad(open(derive(secret.key, ['body']), head, body));
+  const signed = signedPart(head, shared, secret.own, wrap.to, wrap.prekey);
+  verifySignature(secret.from, CONTEXT, signed, secret.sig);
+  const letter = join(shaped(zFields, shared, 'letter'), shaped(zFields, secret.own, 'letter'));
+  return { ns, from: secret.from, letter, prekey: wrap.prekey };
+}
+
+/** For whom an envelope is and by which prekey, as whoever carries it may see. Throws `envelope_invalid`. */
+export function readAddress(bytes: Uint8Array): { ns: string; to: string; prekey: number } {
+  const envelope = shaped(zEnvelope, bytes, 'envelope');
+  const { to, prekey } = shaped(zWrap, envelope.wrap, 'envelope wrap');
+  return { ns: shaped(zHead, envelope.head, 'envelope head').ns, to, prekey };
+}
+
+type Fields = Record<string, unknown>;
+
+/** Copies of one message to several recipients share all but these; any other letter is shared as a whole. */
+function split(letter: Letter): { shared: Fields; own: Fields } {
+  if (letter.k !== 'message' || letter.group === undefined) return { shared: letter, own: {} };
+  const { id, seq, to, ...shared } = letter;
+  return { shared, own: { id, seq, to } };
+}
+
+function join(shared: Fields, own: Fields): Letter {
+  const names = Object.keys(own);
+  if (names.some((name) => name in shared)) throw invalid('A field is given twice.');
+  return parseLetter({ ...shared, ...own });
+}
+
+function signedPart(
+  head: Uint8Array,
+  shared: Uint8Array,
+  own: Uint8Array,
+  to: string,
+  prekey: number,
+): Uint8Array {
+  return encode([sha256(head), sha256(shared), own, to, prekey]);
+}
+
+function wrapBinding(ns: string, to: string, prekey: number, head: Uint8Array, body: Uint8Array): unknown[] {
+  return ['wrap', ns, to, prekey, sha256(head), sha256(body)];
+}
+
+/** HKDF-SHA256 (RFC 5869), the info a deterministic CBOR list that starts with what the key is for. */
+function derive(secret: Uint8Array, info: unknown[]): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), encode([CONTEXT, ...info]), 32));
+}
+
+/** ChaCha20-Poly1305 (RFC 8439). */
+function seal(key: Uint8Array, aad: Uint8Array, plain: Uint8Array): Uint8Array {
+  const cipher = createCipheriv('chacha20-poly1305', key, NONCE, { authTagLength: TAG_SIZE_BYTES });
+  cipher.setAAD(aad, { plaintextLength: plain.length });
+  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
+}
+
+function open(key: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array {
+  if (sealed.length < TAG_SIZE_BYTES) throw invalid('It is cut short.');
+  const decipher = createDecipheriv('chacha20-poly1305', key, NONCE, { authTagLength: TAG_SIZE_BYTES });
+  decipher.setAAD(aad, { plaintextLength: sealed.length - TAG_SIZE_BYTES });
+  decipher.setAuthTag(sealed.subarray(-TAG_SIZE_BYTES));
+  try {
+    return Buffer.concat([decipher.update(sealed.subarray(0, -TAG_SIZE_BYTES)), decipher.final()]);
+  } catch (cause) {
+    throw invalid('It was altered, or sealed with another key.', cause);
+  }
+}
+
+/**
+ * Length, bytes, zeros, up to a size class: Padmé (Nikitin et al., PETS 2019, section 4), at most 12 % more, so
+ * that a size tells its class only.
+ */
+function pad(bytes: Uint8Array, sizeBytesMin: number): Uint8Array {
+  const padded = new Uint8Array(sizeClass(Math.max(sizeBytesMin, 4 + bytes.length)));
+  new DataView(padded.buffer).setUint32(0, bytes.length);
+  padded.set(bytes, 4);
+  return padded;
+}
+
+function unpad(padded: Uint8Array): Uint8Array {
+  const length = padded.length < 4 ? Infinity : new DataView(padded.buffer, padded.byteOffset).getUint32(0);
+  if (4 + length > padded.length) throw invalid('Its padding is wrong.');
+  return padded.subarray(4, 4 + length);
+}
+
+export function sizeClass(sizeBytes: number): number {
+  const exponent = Math.floor(Math.log2(sizeBytes));
+  const step = 2 ** Math.max(0, exponent - Math.floor(Math.log2(exponent)) - 1);
+  return Math.ceil(sizeBytes / step) * step;
+}
+
+function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  let value: unknown;
+  try {
+    value = decode(bytes);
+  } catch (cause) {
+    throw invalid(`Its ${what} is not CBOR.`, cause);
+  }
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw invalid(`Its ${what} has another shape.`, parsed.error);
+  return parsed.data;
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(bytes).digest());
+}
+
+function invalid(why: string, cause?: unknown): PatchcordError {
+  return new PatchcordError('envelope_invalid', `Not an envelope for this machine. ${why}`, '', { cause });
 }

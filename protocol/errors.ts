@@ -40,6 +40,9 @@ const ERRORS = {
   protocol_version: { status: 400, retryable: false },
   signature_invalid: { status: 400, retryable: false },
   statement_invalid: { status: 400, retryable: false },
+  envelope_invalid: { status: 400, retryable: false },
+  prekey_refused: { status: 409, retryable: false },
+  prekey_unknown: { status: 409, retryable: true },
   // What the machine meets.
   home_in_use: { status: 409, retryable: true },
   home_not_writable: { status: 500, retryable: false },

@@ -41,6 +41,8 @@ const FRAMES = {
   }),
   /** The sender's own roster in a namespace. */
   roster: z.strictObject({ t: z.literal('roster'), ns: zNamespaceId, revision: zCount, roster: zRoster }),
+  /** The sender's current prekey; see prekey.ts. */
+  prekey: z.strictObject({ t: z.literal('prekey'), prekey: zBytes }),
   /** Where members can be reached. */
   addresses: z.strictObject({
     t: z.literal('addresses'),
@@ -49,12 +51,13 @@ const FRAMES = {
       .array(z.strictObject({ peer: zPeerId, addresses: z.array(zMultiaddr).max(ADDRESSES_MAX) }))
       .max(MEMBERS_MAX),
   }),
-  /** What the sender has of each common namespace: the hash of its log and the revision of its own roster. */
+  /** The sequence of the sender's prekey, and of each common namespace the hash of its log and its own roster's revision. */
   digest: z.strictObject({
     t: z.literal('digest'),
+    prekey: zCount,
     namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: zBytes, roster: zCount })).max(1_000),
   }),
-  /** Asks for log, roster and addresses of a namespace, after a digest that differed. */
+  /** Asks for prekey, log, roster and addresses, after a digest that differed. */
   want: z.strictObject({ t: z.literal('want'), ns: zNamespaceId }),
 };
 
@@ -65,6 +68,7 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.refuse,
   FRAMES.log,
   FRAMES.roster,
+  FRAMES.prekey,
   FRAMES.addresses,
   FRAMES.digest,
   FRAMES.want,

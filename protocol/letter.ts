@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { decode, encode } from './codec.ts';
+import { encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
 import { CONTENT_LENGTH_MAX, SEQUENCE_MAX, THREAD_LENGTH_MAX } from './limits.ts';
 import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
@@ -55,14 +55,14 @@ export type Letter = z.infer<typeof zLetter>;
 export type Void = z.infer<typeof zVoid>;
 export type Unsend = z.infer<typeof zUnsend>;
 
-export function encodeLetter(letter: Letter): Uint8Array {
-  return encode(letter);
-}
-
 /** Throws `frame_malformed`. */
-export function decodeLetter(bytes: Uint8Array): Letter {
-  const letter = zLetter.safeParse(decode(bytes));
+export function parseLetter(value: unknown): Letter {
+  const letter = zLetter.safeParse(value);
   if (!letter.success)
     throw new PatchcordError('frame_malformed', 'Not a letter.', '', { cause: letter.error });
   return letter.data;
+}
+
+export function encodeLetter(letter: Letter): Uint8Array {
+  return encode(letter);
 }

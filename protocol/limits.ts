@@ -30,6 +30,16 @@ export const LINK_SILENCE_MS = 45_000;
 export const RETRY_BASE_MS = 2_000;
 export const RETRY_MAX_MS = 60_000;
 
+/** A machine makes a new prekey this often, */
+export const PREKEY_ROTATION_MS = 24 * 3_600_000;
+/** others count it as fresh for this long, */
+export const PREKEY_VALID_MS = 72 * 3_600_000;
+/** use it for this long when there is no newer one, marked stale, */
+export const PREKEY_STALE_MS = 30 * 24 * 3_600_000;
+/** and its private part is kept for as long as mail that was sealed to it may still arrive. */
+export const PREKEY_KEPT_MS = PREKEY_STALE_MS + 7 * 24 * 3_600_000;
+export const PREKEY_SEQUENCE_MAX = 2 ** 31;
+
 /** Members of one namespace. Wire. */
 export const MEMBERS_MAX = 1_000;
 /** Statements of one namespace log that a machine keeps. Wire. */

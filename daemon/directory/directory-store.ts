@@ -29,6 +29,7 @@ export interface Invite {
  *
  *     statement/NS/HASH   bytes of a signed statement
  *     invite/ID           Invite
+ *     prekey/MACHINE      bytes of a signed prekey, the newest known
  *     roster/NS/MACHINE   Roster, as that machine announced it last
  *     address/MACHINE     string[]: multiaddrs, best first
  *     agent/ID            LocalAgent
@@ -58,6 +59,7 @@ export class DirectoryStore {
         machine: names[1]!,
         roster: value,
       })),
+      prekeys: (await all<Uint8Array>('prekey/')).map(({ value }) => value),
       addresses: (await all<string[]>('address/')).map(({ names, value }) => ({
         machine: names[0]!,
         addresses: value,
@@ -89,6 +91,10 @@ export class DirectoryStore {
 
   async putRoster(ns: string, machine: string, roster: Roster): Promise<void> {
     await this.#journal.transact(async (tx) => tx.put(`roster/${ns}/${machine}`, roster));
+  }
+
+  async putPrekey(machine: string, bytes: Uint8Array): Promise<void> {
+    await this.#journal.transact(async (tx) => tx.put(`prekey/${machine}`, bytes));
   }
 
   async putAddresses(entries: readonly { machine: string; addresses: readonly string[] }[]): Promise<void> {

@@ -10,6 +10,7 @@ import {
   type NamespaceLog,
   type SignedStatement,
 } from '../../protocol/membership.ts';
+import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
 import type { AgentCard, Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
 import type { DirectoryStore, Invite, LocalAgent } from './directory-store.ts';
@@ -37,6 +38,8 @@ export class Directory {
   /** Agent ids by the hash of a bearer token. */
   readonly tokens = new Map<string, string>();
   readonly addresses = new Map<string, string[]>();
+  /** The newest prekey of each other machine. */
+  readonly prekeys = new Map<string, Prekey>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
   /** Machines with a link now. */
@@ -57,6 +60,7 @@ export class Directory {
     for (const invite of stored.invites) this.invites.set(invite.id, invite);
     for (const { ns, machine, roster } of stored.rosters) this.#rosters.set(`${ns}/${machine}`, roster);
     for (const { machine, addresses } of stored.addresses) this.addresses.set(machine, addresses);
+    for (const prekey of stored.prekeys.map(readPrekey)) this.prekeys.set(prekey.machine, prekey);
     for (const agent of stored.agents) this.agents.set(agent.id, agent);
     for (const { hash, agent } of stored.tokens) this.tokens.set(hash, agent);
   }
@@ -183,6 +187,20 @@ export class Directory {
     this.logs.set(ns, log);
     if (used) this.invites.set(used.id, used);
     return log;
+  }
+
+  /** Takes a machine's prekey when it is newer than the one that is held. Throws `prekey_refused` for an older one. */
+  async learnPrekey(prekey: Prekey): Promise<void> {
+    const verdict = supersedes(this.prekeys.get(prekey.machine), prekey);
+    if (verdict === 'same') return;
+    if (verdict === 'refused') {
+      throw new PatchcordError(
+        'prekey_refused',
+        `Prekey ${prekey.seq} of that machine is older than the one known.`,
+      );
+    }
+    await this.store.putPrekey(prekey.machine, prekey.bytes);
+    this.prekeys.set(prekey.machine, prekey);
   }
 
   /**

@@ -1,20 +1,22 @@
-import { PatchcordError } from '../../protocol/errors.ts';
+import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { BEAT_INTERVAL_MS, FRAME_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 import { logDigest, orderedStatements, readStatement, type NamespaceLog } from '../../protocol/membership.ts';
+import { readPrekey } from '../../protocol/prekey.ts';
 import { equalBytes } from '../../protocol/codec.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
+import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import { extend, type Directory } from './directory.ts';
 
 /** Room that one frame leaves for a list, beside its other fields. */
 const LIST_SIZE_BYTES_MAX = FRAME_SIZE_BYTES_MAX - 4_096;
 
-type SyncFrame = FrameOf<'log' | 'roster' | 'addresses' | 'digest' | 'want'>;
+type SyncFrame = FrameOf<'prekey' | 'log' | 'roster' | 'addresses' | 'digest' | 'want'>;
 
 export function isSyncFrame(frame: Frame): frame is SyncFrame {
-  return ['log', 'roster', 'addresses', 'digest', 'want'].includes(frame.t);
+  return ['prekey', 'log', 'roster', 'addresses', 'digest', 'want'].includes(frame.t);
 }
 
 /**
@@ -26,6 +28,8 @@ export class DirectorySync {
   readonly #network: Network;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #prekeys: PrekeyRing;
+  readonly #onPrekey: (machine: string) => void;
   /** Revisions of this machine's own rosters, by namespace; each rises with every announcement. */
   readonly #ownRevisions = new Map<string, number>();
   /** The revision of each machine's roster that is held, by `NS/MACHINE`; forgotten with the link. */
@@ -42,12 +46,17 @@ export class DirectorySync {
     log: Log;
     /** Addresses that the user named, by machine. */
     statics: ReadonlyMap<string, readonly string[]>;
+    prekeys: PrekeyRing;
+    /** Called when a machine has told its prekey. */
+    onPrekey: (machine: string) => void;
   }) {
     this.#directory = parts.directory;
     this.#network = parts.network;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#statics = parts.statics;
+    this.#prekeys = parts.prekeys;
+    this.#onPrekey = parts.onPrekey;
   }
 
   start(): void {
@@ -71,6 +80,7 @@ export class DirectorySync {
 
   linkUp(machine: string): void {
     this.#directory.linked.add(machine);
+    this.#network.send(machine, [this.#prekeyFrame()]);
     for (const log of this.#directory.common(machine)) this.#sendAll(machine, log);
   }
 
@@ -109,27 +119,52 @@ export class DirectorySync {
     for (const machine of this.#directory.linked) if (log.members.has(machine)) this.#sendAll(machine, log);
   }
 
+  /** Tells everybody this machine's new prekey. */
+  announcePrekey(): void {
+    for (const machine of this.#directory.linked) this.#network.send(machine, [this.#prekeyFrame()]);
+  }
+
   /** Handles a frame of a linked machine; what it may not say is refused and named in the log. */
   async frame(machine: string, frame: SyncFrame): Promise<void> {
     if (frame.t === 'digest') return this.#digest(machine, frame);
+    if (frame.t === 'prekey') return this.#prekey(machine, frame);
     const log = this.#directory.common(machine).find(({ id }) => id === frame.ns);
     if (!log) {
       this.#log.warn({ machine, ns: frame.ns, frame: frame.t }, 'refused: not a member of that namespace');
       return;
     }
-    if (frame.t === 'want') this.#sendAll(machine, log);
-    else if (frame.t === 'log') await this.#statements(machine, log, frame);
+    if (frame.t === 'want') {
+      this.#network.send(machine, [this.#prekeyFrame()]);
+      this.#sendAll(machine, log);
+    } else if (frame.t === 'log') await this.#statements(machine, log, frame);
     else if (frame.t === 'roster') await this.#roster(machine, frame);
     else await this.#addresses(machine, log, frame);
   }
 
   #digest(machine: string, frame: FrameOf<'digest'>): void {
+    const keyed = this.#directory.prekeys.get(machine)?.seq === frame.prekey;
     for (const { ns, log: digest, roster } of frame.namespaces) {
       const log = this.#directory.common(machine).find(({ id }) => id === ns);
       if (!log) continue;
-      const same = equalBytes(digest, logDigest(log)) && this.#revisions.get(`${ns}/${machine}`) === roster;
+      const same =
+        keyed && equalBytes(digest, logDigest(log)) && this.#revisions.get(`${ns}/${machine}`) === roster;
       if (!same) this.#network.send(machine, [{ t: 'want', ns }]);
     }
+  }
+
+  async #prekey(machine: string, frame: FrameOf<'prekey'>): Promise<void> {
+    try {
+      const prekey = readPrekey(frame.prekey);
+      if (prekey.machine !== machine) throw new PatchcordError('forbidden', 'A prekey of another machine.');
+      await this.#directory.learnPrekey(prekey);
+      this.#onPrekey(machine);
+    } catch (error) {
+      this.#log.warn({ machine, code: asPatchcordError(error).code }, 'refused a prekey');
+    }
+  }
+
+  #prekeyFrame(): Frame {
+    return { t: 'prekey', prekey: this.#prekeys.current.bytes };
   }
 
   async #statements(machine: string, log: NamespaceLog, frame: FrameOf<'log'>): Promise<void> {
@@ -206,7 +241,7 @@ export class DirectorySync {
     const namespaces = this.#directory
       .common(machine)
       .map((log) => ({ ns: log.id, log: logDigest(log), roster: this.#ownRevision(log.id) }));
-    return { t: 'digest', namespaces };
+    return { t: 'digest', prekey: this.#prekeys.current.seq, namespaces };
   }
 }
 

@@ -3,12 +3,15 @@ import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import type { Letter } from '../../protocol/letter.ts';
 import { UNSEND_ANSWER_MS } from '../../protocol/limits.ts';
+import { isUsable } from '../../protocol/prekey.ts';
 import { verifyReceipt, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
+import type { Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
+import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type {
   Accepted,
   MailRecord,
@@ -20,6 +23,7 @@ import type {
 } from '../store/mail-store.ts';
 import { CourierRun } from './courier-run.ts';
 import { Settlements } from './settlements.ts';
+import { Slices } from './slices.ts';
 
 type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
 
@@ -42,14 +46,23 @@ export class Postoffice {
   readonly #boot: string;
   readonly #onReleased: (released: readonly Released[]) => void;
   readonly #couriers = new Map<string, CourierRun>();
+  readonly #prekeys: PrekeyRing;
+  readonly #random: Random;
+  /** See SealContext in protocol/envelope.ts. */
+  readonly #bootSecret: Uint8Array;
+  readonly #slices: Slices;
+  /** Links whose machine has not told its prekey yet: nothing can be sealed to it. */
+  readonly #unkeyed = new Map<string, Window>();
   #gapTimer: { timer: Timer; atMs: number } | undefined;
 
   constructor(parts: {
     mail: MailStore;
     network: Network;
     directory: Directory;
+    prekeys: PrekeyRing;
     signer: Signer;
     clock: Clock;
+    random: Random;
     log: Log;
     /** Id of this start of the daemon. */
     boot: string;
@@ -64,6 +77,10 @@ export class Postoffice {
     this.#log = parts.log;
     this.#boot = parts.boot;
     this.#onReleased = parts.onReleased;
+    this.#prekeys = parts.prekeys;
+    this.#random = parts.random;
+    this.#bootSecret = parts.random.bytes(32);
+    this.#slices = new Slices(parts.clock);
     this.settlements = new Settlements(parts.clock);
   }
 
@@ -124,17 +141,29 @@ export class Postoffice {
   }
 
   linkUp(machine: string, window: Window): void {
+    if (this.#directory.prekeys.has(machine)) this.#courier(machine).linkUp(window);
+    else this.#unkeyed.set(machine, window);
+  }
+
+  /** A machine told its prekey: what waited for it can be sealed. */
+  keyed(machine: string): void {
+    const window = this.#unkeyed.get(machine);
+    if (!window) return;
+    this.#unkeyed.delete(machine);
     this.#courier(machine).linkUp(window);
   }
 
   linkDown(machine: string): void {
+    this.#unkeyed.delete(machine);
     this.#courier(machine).linkDown();
   }
 
   /** A parcel from a linked machine; answers it by an ack or a refusal. */
-  async parcel(machine: string, frame: FrameOf<'parcel'>): Promise<void> {
-    const answer = await this.#answer(machine, frame.n, () => this.#open(machine, frame.envelope));
-    this.#network.send(machine, [answer]);
+  parcel(machine: string, frame: FrameOf<'parcel'>): void {
+    this.#slices.run(() => {
+      const answer = this.#answer(machine, frame.n, () => this.#open(machine, frame.envelope));
+      void answer.then((told) => this.#network.send(machine, [told]));
+    });
   }
 
   /** The answer of a linked machine to a parcel of ours. */
@@ -207,14 +236,12 @@ export class Postoffice {
   }
 
   #open(machine: string, envelope: Uint8Array): { ns: string; letter: Letter } {
-    const { header, letter } = openEnvelope(envelope);
-    if (header.from !== machine || header.to !== this.#signer.peerId) {
-      throw new PatchcordError('forbidden', 'An envelope between other machines.');
-    }
-    if (!this.#directory.common(machine).some(({ id }) => id === header.ns)) {
+    const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
+    if (from !== machine) throw new PatchcordError('forbidden', 'An envelope of another machine.');
+    if (!this.#directory.common(machine).some(({ id }) => id === ns)) {
       throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');
     }
-    return { ns: header.ns, letter };
+    return { ns, letter };
   }
 
   /** The recipient lives here, and the sender lives where the letter comes from, under the name it uses. */
@@ -245,10 +272,14 @@ export class Postoffice {
   };
 
   #transmitTo(machine: string): (entry: OutboxEntry) => void {
-    return ({ number, ns, letter }) => {
-      const envelope = sealEnvelope({ ns, to: machine }, letter, this.#signer);
-      this.#network.send(machine, [{ t: 'parcel', n: number, envelope }]);
-    };
+    const context = { signer: this.#signer, randomBytes: this.#random.bytes, bootSecret: this.#bootSecret };
+    return ({ number, ns, letter }) =>
+      this.#slices.run(() => {
+        const prekey = this.#directory.prekeys.get(machine);
+        if (!prekey || !isUsable(prekey, this.#clock.now())) return;
+        const envelope = sealEnvelope(ns, prekey, letter, context);
+        this.#network.send(machine, [{ t: 'parcel', n: number, envelope }]);
+      });
   }
 
   #isUp(machine: string): boolean {

@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { decode, encode, equalBytes } from '../../protocol/codec.ts';
+import { PatchcordError } from '../../protocol/errors.ts';
+import {
+  PREKEY_KEPT_MS,
+  PREKEY_ROTATION_MS,
+  PREKEY_SEQUENCE_MAX,
+  PREKEY_VALID_MS,
+} from '../../protocol/limits.ts';
+import { signPrekey, type Prekey } from '../../protocol/prekey.ts';
+import { bytesOf, zBytes, zTimeMs } from '../../protocol/shapes.ts';
+import type { Signer } from '../../protocol/signing.ts';
+import { XWING_SEED_SIZE_BYTES, xwingKey, type XWingKey } from '../../protocol/xwing.ts';
+import type { Clock, Random, Timer } from '../clock.ts';
+import type { Log } from '../log.ts';
+
+/**
+ * Where the private prekeys lie: one small file, rewritten as a whole. Not the store: an LSM tree keeps what it
+ * was told to delete, and a deleted prekey is what protects old mail from a thief of the machine.
+ */
+export interface PrekeyFile {
+  read(): Promise<Uint8Array | undefined>;
+  /** Resolves when the new content, and only it, survives a power cut. */
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+const zKept = z.strictObject({
+  seq: z.int().min(1).max(PREKEY_SEQUENCE_MAX),
+  seed: bytesOf(XWING_SEED_SIZE_BYTES),
+  made_at: zTimeMs,
+});
+const zFile = z.strictObject({ ring: zBytes, sha256: bytesOf(32) });
+const zRing = z.strictObject({ v: z.literal(1), keys: z.array(zKept).min(1).max(1_000) });
+type Kept = z.infer<typeof zKept>;
+
+/**
+ * The prekeys of this machine. The newest is told to others; older ones are kept while mail that was sealed to
+ * them may still arrive.
+ */
+export class PrekeyRing {
+  readonly #file: PrekeyFile;
+  readonly #signer: Signer;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  readonly #onRotated: () => void;
+  /** By rising sequence. */
+  #keys: Kept[] = [];
+  readonly #expanded = new Map<number, XWingKey>();
+  #current: Prekey | undefined;
+  #timer: Timer | undefined;
+
+  constructor(parts: {
+    file: PrekeyFile;
+    signer: Signer;
+    clock: Clock;
+    random: Random;
+    log: Log;
+    /** Called when there is a new prekey to tell. */
+    onRotated: () => void;
+  }) {
+    this.#file = parts.file;
+    this.#signer = parts.signer;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#log = parts.log;
+    this.#onRotated = parts.onRotated;
+  }
+
+  /** Reads the file, or makes the first prekey. Throws `store_damaged` for a file that is not what was written. */
+  async start(): Promise<void> {
+    const bytes = await this.#file.read();
+    if (bytes) this.#keys = parseRing(bytes).keys;
+    const newest = this.#keys.at(-1);
+    if (!newest || this.#clock.now() - newest.made_at >= PREKEY_ROTATION_MS) await this.#rotate();
+    else this.#publish(newest);
+    this.#schedule();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+  }
+
+  /** What others seal to. */
+  get current(): Prekey {
+    if (!this.#current) throw new Error('the prekey ring has not been started');
+    return this.#current;
+  }
+
+  /** The private key of a sequence, while it is kept. */
+  readonly keyOf = (seq: number): XWingKey | undefined => {
+    const known = this.#expanded.get(seq);
+    if (known) return known;
+    const kept = this.#keys.find((key) => key.seq === seq);
+    if (!kept) return undefined;
+    const key = xwingKey(kept.seed);
+    this.#expanded.set(seq, key);
+    return key;
+  };
+
+  async #rotate(): Promise<void> {
+    const now = this.#clock.now();
+    const seq = (this.#keys.at(-1)?.seq ?? 0) + 1;
+    const made: Kept = { seq, seed: this.#random.bytes(XWING_SEED_SIZE_BYTES), made_at: now };
+    const keys = [...this.#keys.filter((key) => now - key.made_at < PREKEY_KEPT_MS), made];
+    // On the disk before anybody may seal to it.
+    await this.#file.write(formatRing(keys));
+    this.#keys = keys;
+    for (const known of this.#expanded.keys()) {
+      if (!keys.some((key) => key.seq === known)) this.#expanded.delete(known);
+    }
+    this.#publish(made);
+  }
+
+  #publish(kept: Kept): void {
+    const key = this.keyOf(kept.seq)!.publicKey;
+    const { seq, made_at } = kept;
+    this.#current = signPrekey({ seq, key, made_at, valid_until: made_at + PREKEY_VALID_MS }, this.#signer);
+  }
+
+  #schedule(): void {
+    const age = this.#clock.now() - this.current.made_at;
+    const dueMs = Math.min(PREKEY_ROTATION_MS, Math.max(60_000, PREKEY_ROTATION_MS - age));
+    this.#timer = this.#clock.after(dueMs, () => void this.#turn());
+  }
+
+  async #turn(): Promise<void> {
+    try {
+      await this.#rotate();
+      this.#onRotated();
+    } catch (error) {
+      this.#log.error({ error }, 'the prekey could not be rotated; the old one stays in use');
+    }
+    this.#schedule();
+  }
+}
+
+/** The ring and its SHA-256: one flipped bit in a seed would silently be another key. */
+function formatRing(keys: readonly Kept[]): Uint8Array {
+  const ring = encode({ v: 1, keys });
+  return encode({ ring, sha256: sha256(ring) });
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(bytes).digest());
+}
+
+function parseRing(bytes: Uint8Array): { keys: Kept[] } {
+  try {
+    const file = zFile.parse(decode(bytes));
+    if (!equalBytes(file.sha256, sha256(file.ring))) throw new Error('the checksum differs');
+    return zRing.parse(decode(file.ring));
+  } catch (cause) {
+    throw new PatchcordError(
+      'store_damaged',
+      'The file of private prekeys is damaged.',
+      'Restore it from a backup; without it, mail that waits for this machine cannot be opened.',
+      { cause },
+    );
+  }
+}
