@@ -7,8 +7,10 @@ import type {
   NamespaceView,
 } from '../protocol/admin-views.ts';
 import type { NamespaceLog } from '../protocol/membership.ts';
+import { isStale } from '../protocol/prekey.ts';
 import type { MessageView } from '../protocol/views.ts';
 import type { Admin, MachineStatus } from './api/admin.ts';
+import type { Clock } from './clock.ts';
 import type { Admission } from './directory/admission.ts';
 import type { Agents } from './directory/agents.ts';
 import type { LocalAgent } from './directory/directory-store.ts';
@@ -31,6 +33,7 @@ export class MachineAdmin implements Admin {
   readonly #messenger: MachineMessenger;
   readonly #mail: MailStore;
   readonly #network: Network;
+  readonly #clock: Clock;
 
   constructor(parts: {
     directory: Directory;
@@ -40,6 +43,7 @@ export class MachineAdmin implements Admin {
     messenger: MachineMessenger;
     mail: MailStore;
     network: Network;
+    clock: Clock;
   }) {
     this.#directory = parts.directory;
     this.#sync = parts.sync;
@@ -48,6 +52,7 @@ export class MachineAdmin implements Admin {
     this.#messenger = parts.messenger;
     this.#mail = parts.mail;
     this.#network = parts.network;
+    this.#clock = parts.clock;
   }
 
   async status(): Promise<MachineStatus> {
@@ -58,6 +63,7 @@ export class MachineAdmin implements Admin {
       up,
       ...(address === undefined ? {} : { address }),
       ...(lastError === undefined ? {} : { last_error: lastError }),
+      prekey: this.#prekeyState(peerId),
       queued: await this.#mail.outboxCount(peerId),
     }));
     return {
@@ -185,6 +191,13 @@ export class MachineAdmin implements Admin {
       name: agent.name,
       namespace: this.#directory.logs.get(agent.ns)?.name ?? 'unknown',
     });
+  }
+
+  /** A stale prekey is used for want of a newer one: what is sealed to it is less safe from a thief of that machine. */
+  #prekeyState(machine: string): 'fresh' | 'stale' | 'none' {
+    const prekey = this.#directory.prekeys.get(machine);
+    if (!prekey) return 'none';
+    return isStale(prekey, this.#clock.now()) ? 'stale' : 'fresh';
   }
 
   #labelOf(machine: string): string {

@@ -91,7 +91,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     onReleased: (released) => messenger.released(released),
   });
   const messenger = new MachineMessenger(agents, { mail, postoffice, directory, clock, random });
-  const admin = new MachineAdmin({ directory, sync, agents, admission, messenger, mail, network });
+  const admin = new MachineAdmin({ directory, sync, agents, admission, messenger, mail, network, clock });
   return {
     messenger,
     admin,

@@ -69,6 +69,7 @@ export const zStatusView = z.object({
       up: z.boolean(),
       address: z.string().optional(),
       last_error: z.string().optional(),
+      prekey: z.enum(['fresh', 'stale', 'none']).describe('what envelopes for it are sealed to'),
       queued: z.number().int().describe('parcels that wait for this machine'),
     }),
   ),

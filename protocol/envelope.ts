@@ -98,7 +98,7 @@ export interface Opened {
 
 /**
  * Opens an envelope for the machine `self`. `keyOf` gives the private prekey of a sequence. Throws
- * `envelope_invalid`, `signature_invalid`, or `prekey_unknown` when that prekey is no longer kept.
+ * `envelope_invalid`, `signature_invalid`, `frame_malformed` for a signed letter that is none, or `prekey_unknown` when that prekey is no longer kept.
  */
 export function openEnvelope(
   bytes: Uint8Array,

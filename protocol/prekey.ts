@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { decode, encode } from './codec.ts';
+import { decode, encode, equalBytes } from './codec.ts';
 import { PatchcordError } from './errors.ts';
 import { PREKEY_SEQUENCE_MAX, PREKEY_STALE_MS } from './limits.ts';
 import { zBytes, zPeerId, zTimeMs } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
-import { XWING_PUBLIC_KEY_SIZE_BYTES } from './xwing.ts';
+import { checkPublicKey, XWING_PUBLIC_KEY_SIZE_BYTES } from './xwing.ts';
 
 /**
  * The public key to which envelopes for a machine are sealed, signed by the machine. It changes daily, so that a
@@ -44,7 +43,7 @@ export function signPrekey(
   return { ...fields, bytes: encode({ body, sig: signer.sign(CONTEXT, body) }) };
 }
 
-/** Throws `frame_malformed` or `signature_invalid`. */
+/** Throws `frame_malformed`, `signature_invalid`, or `envelope_invalid` for a key that nothing can be sealed to. */
 export function readPrekey(bytes: Uint8Array): Prekey {
   const signed = zSigned.safeParse(decode(bytes));
   if (!signed.success) throw new PatchcordError('frame_malformed', 'Not a signed prekey.');
@@ -52,13 +51,14 @@ export function readPrekey(bytes: Uint8Array): Prekey {
   if (!prekey.success)
     throw new PatchcordError('frame_malformed', 'Not a prekey.', '', { cause: prekey.error });
   verifySignature(prekey.data.machine, CONTEXT, signed.data.body, signed.data.sig);
+  checkPublicKey(prekey.data.key);
   return { ...prekey.data, bytes };
 }
 
 /** Whether an offered prekey takes the place of the one that is held. */
 export function supersedes(held: Prekey | undefined, offered: Prekey): 'newer' | 'same' | 'refused' {
   if (!held || offered.seq > held.seq) return 'newer';
-  return offered.seq === held.seq && prekeyHash(offered) === prekeyHash(held) ? 'same' : 'refused';
+  return offered.seq === held.seq && equalBytes(offered.key, held.key) ? 'same' : 'refused';
 }
 
 /** Whether a prekey may still be sealed to: while it is valid, and for want of a newer one up to 30 days longer. */
@@ -69,8 +69,4 @@ export function isUsable(prekey: Prekey, nowMs: number): boolean {
 /** Past its validity: used, but said so. */
 export function isStale(prekey: Prekey, nowMs: number): boolean {
   return nowMs > prekey.valid_until;
-}
-
-export function prekeyHash(prekey: Prekey): string {
-  return createHash('sha256').update(prekey.bytes).digest('hex');
 }

@@ -9,11 +9,11 @@ export const zBytes = z.instanceof(Uint8Array) as z.ZodType<Uint8Array, Uint8Arr
 export const zName = z.string().regex(NAME_PATTERN);
 export const zMessageId = z.string().refine(isId, 'not a UUIDv7');
 export const zAgentId = z.string().refine(isId, 'not an agent id');
-/** SHA-256 of the genesis statement, in hex. */
 /** A key, hash or signature of exactly that length. */
 export function bytesOf(sizeBytes: number): z.ZodType<Uint8Array, Uint8Array> {
   return zBytes.refine((bytes) => bytes.length === sizeBytes, `not ${sizeBytes} bytes`);
 }
+/** SHA-256 of the genesis statement, in hex. */
 export const zNamespaceId = z.string().regex(/^[0-9a-f]{64}$/);
 /** An Ed25519 libp2p peer id in base58btc; all of them start alike. */
 export const zPeerId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/);

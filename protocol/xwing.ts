@@ -59,6 +59,13 @@ export function xwingKey(seed: Uint8Array): XWingKey {
   };
 }
 
+/** Throws `envelope_invalid` for a public key that nothing can be sealed to: of the wrong length, or no point or lattice. */
+export function checkPublicKey(publicKey: Uint8Array): void {
+  const { mlkem, x25519 } = parts(publicKey);
+  readMlkem(mlkem);
+  agree(x25519Private(new Uint8Array(32).fill(1)), x25519);
+}
+
 /**
  * A fresh shared secret and its ciphertext for a public key. `ephemeral` are 32 random bytes for X25519; ML-KEM
  * draws its own.
@@ -67,18 +74,29 @@ export function encapsulateTo(
   publicKey: Uint8Array,
   ephemeral: Uint8Array,
 ): { secret: Uint8Array; ciphertext: Uint8Array } {
-  if (publicKey.length !== XWING_PUBLIC_KEY_SIZE_BYTES) throw wrongLength('public key');
-  const mlkem = createPublicKey({
-    key: Buffer.concat([MLKEM_SPKI_HEAD, publicKey.subarray(0, MLKEM_PUBLIC_KEY_SIZE_BYTES)]),
-    format: 'der',
-    type: 'spki',
-  });
-  const theirs = publicKey.subarray(MLKEM_PUBLIC_KEY_SIZE_BYTES);
+  const { mlkem, x25519: theirs } = parts(publicKey);
   const own = x25519Private(ephemeral);
   const sent = rawX25519(createPublicKey(own));
-  const { sharedKey, ciphertext } = encapsulate(mlkem);
+  const { sharedKey, ciphertext } = encapsulate(readMlkem(mlkem));
   const secret = combine(sharedKey, agree(own, theirs), sent, theirs);
   return { secret, ciphertext: Buffer.concat([ciphertext, sent]) };
+}
+
+function parts(publicKey: Uint8Array): { mlkem: Uint8Array; x25519: Uint8Array } {
+  if (publicKey.length !== XWING_PUBLIC_KEY_SIZE_BYTES) throw wrongLength('public key');
+  return {
+    mlkem: publicKey.subarray(0, MLKEM_PUBLIC_KEY_SIZE_BYTES),
+    x25519: publicKey.subarray(MLKEM_PUBLIC_KEY_SIZE_BYTES),
+  };
+}
+
+/** The import refuses coefficients past the modulus (FIPS 203 section 7.2). */
+function readMlkem(raw: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.concat([MLKEM_SPKI_HEAD, raw]), format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw new PatchcordError('envelope_invalid', 'Not a usable ML-KEM key.', '', { cause });
+  }
 }
 
 function combine(

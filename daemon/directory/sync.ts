@@ -142,7 +142,7 @@ export class DirectorySync {
   }
 
   #digest(machine: string, frame: FrameOf<'digest'>): void {
-    const keyed = this.#directory.prekeys.get(machine)?.seq === frame.prekey;
+    const keyed = (this.#directory.prekeys.get(machine)?.seq ?? -1) >= frame.prekey;
     for (const { ns, log: digest, roster } of frame.namespaces) {
       const log = this.#directory.common(machine).find(({ id }) => id === ns);
       if (!log) continue;

@@ -80,7 +80,7 @@ export class Postoffice {
     this.#prekeys = parts.prekeys;
     this.#random = parts.random;
     this.#bootSecret = parts.random.bytes(32);
-    this.#slices = new Slices(parts.clock);
+    this.#slices = new Slices(parts.clock, parts.log);
     this.settlements = new Settlements(parts.clock);
   }
 

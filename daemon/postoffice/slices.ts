@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
 
 /** Sealing or opening one envelope takes about half a millisecond; so many are done before others get their turn. */
 const TASKS_PER_TURN = 16;
@@ -9,22 +10,33 @@ const TASKS_PER_TURN = 16;
  */
 export class Slices {
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #queue: (() => void)[] = [];
   #left = TASKS_PER_TURN;
   #armed = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, log: Log) {
     this.#clock = clock;
+    this.#log = log;
   }
 
   run(task: () => void): void {
+    this.#queue.push(task);
     this.#arm();
-    if (this.#queue.length > 0 || this.#left === 0) {
-      this.#queue.push(task);
-      return;
+    if (this.#queue.length === 1) this.#drain();
+  }
+
+  #drain(): void {
+    while (this.#queue.length > 0 && this.#left > 0) {
+      this.#left -= 1;
+      // It stays in the queue while it runs, so that what it adds comes after what is there.
+      try {
+        this.#queue[0]!();
+      } catch (error) {
+        this.#log.error({ error }, 'an envelope could not be handled');
+      }
+      this.#queue.shift();
     }
-    this.#left -= 1;
-    task();
   }
 
   #arm(): void {
@@ -33,10 +45,7 @@ export class Slices {
     this.#clock.after(0, () => {
       this.#armed = false;
       this.#left = TASKS_PER_TURN;
-      for (const task of this.#queue.splice(0, TASKS_PER_TURN)) {
-        this.#left -= 1;
-        task();
-      }
+      this.#drain();
       if (this.#queue.length > 0) this.#arm();
     });
   }

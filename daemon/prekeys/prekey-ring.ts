@@ -34,6 +34,8 @@ const zFile = z.strictObject({ ring: zBytes, sha256: bytesOf(32) });
 const zRing = z.strictObject({ v: z.literal(1), keys: z.array(zKept).min(1).max(1_000) });
 type Kept = z.infer<typeof zKept>;
 
+const DAY_MS = 24 * 3_600_000;
+
 /**
  * The prekeys of this machine. The newest is told to others; older ones are kept while mail that was sealed to
  * them may still arrive.
@@ -50,6 +52,7 @@ export class PrekeyRing {
   readonly #expanded = new Map<number, XWingKey>();
   #current: Prekey | undefined;
   #timer: Timer | undefined;
+  #stopped = false;
 
   constructor(parts: {
     file: PrekeyFile;
@@ -79,6 +82,7 @@ export class PrekeyRing {
   }
 
   stop(): void {
+    this.#stopped = true;
     this.#timer?.cancel();
   }
 
@@ -101,7 +105,8 @@ export class PrekeyRing {
 
   async #rotate(): Promise<void> {
     const now = this.#clock.now();
-    const seq = (this.#keys.at(-1)?.seq ?? 0) + 1;
+    // Days as a floor: a machine whose file was lost does not start again below what others know of it.
+    const seq = Math.max((this.#keys.at(-1)?.seq ?? 0) + 1, Math.floor(now / DAY_MS));
     const made: Kept = { seq, seed: this.#random.bytes(XWING_SEED_SIZE_BYTES), made_at: now };
     const keys = [...this.#keys.filter((key) => now - key.made_at < PREKEY_KEPT_MS), made];
     // On the disk before anybody may seal to it.
@@ -120,6 +125,7 @@ export class PrekeyRing {
   }
 
   #schedule(): void {
+    if (this.#stopped) return;
     const age = this.#clock.now() - this.current.made_at;
     const dueMs = Math.min(PREKEY_ROTATION_MS, Math.max(60_000, PREKEY_ROTATION_MS - age));
     this.#timer = this.#clock.after(dueMs, () => void this.#turn());
@@ -128,7 +134,7 @@ export class PrekeyRing {
   async #turn(): Promise<void> {
     try {
       await this.#rotate();
-      this.#onRotated();
+      if (!this.#stopped) this.#onRotated();
     } catch (error) {
       this.#log.error({ error }, 'the prekey could not be rotated; the old one stays in use');
     }

@@ -182,7 +182,7 @@ export function fakeAdmin(): FakeAdmin {
     list,
     async status() {
       note('status');
-      const link = { machine: 'desktop', peer_id: 'q', up: true, queued: 3 };
+      const link = { machine: 'desktop', peer_id: 'q', up: true, prekey: 'fresh' as const, queued: 3 };
       return {
         machine: 'laptop',
         peer_id: 'p',

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openEnvelope } from '../../protocol/envelope.ts';
 import type { Message } from '../../protocol/letter.ts';
 import { RETRY_BASE_MS, RETRY_MAX_MS } from '../../protocol/limits.ts';
 import { signReceipt, type Receipt } from '../../protocol/receipt.ts';
@@ -15,7 +14,7 @@ afterEach(async () => {
 });
 
 function messageIn(envelope: Uint8Array): Message {
-  const { letter } = openEnvelope(envelope);
+  const { letter } = world.mal.open(envelope);
   if (letter.k !== 'message') throw new Error(`a ${letter.k}`);
   return letter;
 }
@@ -186,7 +185,9 @@ describe('an answer to a parcel of ours', () => {
     expect(await world.ada.unsend({ message_id: messageId! })).toMatchObject({ status: 'unsent' });
     world.wire.mend(world.desk.peerId, world.mal.peerId);
     await turn();
-    expect(world.mal.all('parcel').map(({ envelope }) => openEnvelope(envelope).letter.k)).toEqual(['void']);
+    expect(world.mal.all('parcel').map(({ envelope }) => world.mal.open(envelope).letter.k)).toEqual([
+      'void',
+    ]);
   });
 
   test('one that may have left is asked back, and answered by what the other machine says', async () => {
@@ -194,7 +195,7 @@ describe('an answer to a parcel of ours', () => {
     const unsending = world.ada.unsend({ message_id: messageId });
     const parcel = await world.mal.heard(
       'parcel',
-      ({ envelope }) => openEnvelope(envelope).letter.k === 'void',
+      ({ envelope }) => world.mal.open(envelope).letter.k === 'void',
     );
     world.mal.say(world.desk.peerId, {
       t: 'ack',
@@ -208,7 +209,7 @@ describe('an answer to a parcel of ours', () => {
   test('one that is not answered in time is requested', async () => {
     const { messageId } = await sent();
     const unsending = world.ada.unsend({ message_id: messageId });
-    await world.mal.heard('parcel', ({ envelope }) => openEnvelope(envelope).letter.k === 'void');
+    await world.mal.heard('parcel', ({ envelope }) => world.mal.open(envelope).letter.k === 'void');
     await world.clock.advance(5_000);
     expect(await unsending).toMatchObject({ status: 'requested' });
   });

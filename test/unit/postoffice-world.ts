@@ -1,7 +1,10 @@
+import { systemRandom } from '../../daemon/clock.ts';
+import type { Log } from '../../daemon/log.ts';
 import type { Session } from '../../mcp/messenger.ts';
 import { sealEnvelope } from '../../protocol/envelope.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import type { Letter, Message, Party } from '../../protocol/letter.ts';
+import type { Prekey } from '../../protocol/prekey.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import { countingRandom, HandClock, HandPeer, startMachine, turn, Wire, type TestMachine } from './wire.ts';
 
@@ -27,15 +30,16 @@ export interface HostileWorld {
   announce(parties: readonly Party[], inNamespace?: string): void;
   /** A message of mal to ada, unless told otherwise. */
   message(number: number, more?: Partial<Message>): Message;
-  sealed(letter: Letter, route?: { ns?: string; to?: string }, signer?: Signer): Uint8Array;
+  sealed(letter: Letter, route?: { ns?: string; to?: Prekey }, signer?: Signer): Uint8Array;
   /** What the desk answers to an envelope of mal's machine. */
   answerTo(envelope: Uint8Array, n?: number): Promise<FrameOf<'ack'> | FrameOf<'refuse'>>;
 }
 
-export async function hostileWorld(): Promise<HostileWorld> {
+export async function hostileWorld(log?: Log): Promise<HostileWorld> {
   const wire = new Wire();
   const clock = new HandClock();
-  const desk = await startMachine(wire, { seed: 1, label: 'desk', clock, random: countingRandom(1) });
+  const options = { seed: 1, label: 'desk', clock, random: countingRandom(1) };
+  const desk = await startMachine(wire, { ...options, ...(log ? { log } : {}) });
   const { id: ns } = await desk.admin.createNamespace('myproject');
   const { id: secretNs } = await desk.admin.createNamespace('secret');
   const ada = await desk.messenger.open({ agent: 'ada@myproject', client: 'test 1' });
@@ -80,7 +84,11 @@ export async function hostileWorld(): Promise<HostileWorld> {
       ...more,
     }),
     sealed: (letter, route = {}, signer = mal.signer) =>
-      sealEnvelope({ ns, to: desk.peerId, ...route }, letter, signer),
+      sealEnvelope(route.ns ?? ns, route.to ?? mal.prekeyOf(desk.peerId), letter, {
+        signer,
+        randomBytes: systemRandom.bytes,
+        bootSecret: new Uint8Array(32).fill(0xbb),
+      }),
     answerTo(envelope, n = 1) {
       mal.say(desk.peerId, { t: 'parcel', n, envelope });
       return mal.answer(n);

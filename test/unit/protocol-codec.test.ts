@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decode, encode, equalBytes } from '../../protocol/codec.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
-import { decodeLetter, encodeLetter, type Message } from '../../protocol/letter.ts';
+import { encodeLetter, parseLetter, type Message } from '../../protocol/letter.ts';
 import { CONTENT_LENGTH_MAX, FRAME_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 
 const refusal = (code: string) => expect.objectContaining({ name: 'PatchcordError', code });
@@ -92,7 +92,7 @@ describe('letters of the greatest length', () => {
     ['surrogate pairs', '\u{1F44B}'.repeat(CONTENT_LENGTH_MAX / 2)],
   ])('in characters of %s fit a frame', ([, content]) => {
     const letter = message(content);
-    expect(decodeLetter(encodeLetter(letter))).toEqual(letter);
+    expect(parseLetter(decode(encodeLetter(letter)))).toEqual(letter);
     // A header, a signature and the frame's own fields come on top; see protocol/envelope.ts.
     expect(encodeFrame({ t: 'parcel', n: 1, envelope: encodeLetter(letter) }).length).toBeLessThan(
       FRAME_SIZE_BYTES_MAX - 4_096,
@@ -100,7 +100,7 @@ describe('letters of the greatest length', () => {
   });
 
   test('one character more is refused', () => {
-    expect(() => decodeLetter(encodeLetter(message('x'.repeat(CONTENT_LENGTH_MAX + 1))))).toThrow(
+    expect(() => parseLetter(message('x'.repeat(CONTENT_LENGTH_MAX + 1)))).toThrow(
       refusal('frame_malformed'),
     );
   });
@@ -112,7 +112,7 @@ describe('FrameReader', () => {
     { t: 'parcel', n: 1, envelope: new Uint8Array(300).fill(7) },
     { t: 'ack', n: 1 },
     { t: 'refuse', n: 2, code: 'mailbox_full', retry: true },
-    { t: 'digest', namespaces: [] },
+    { t: 'digest', prekey: 1, namespaces: [] },
   ];
   const stream = Buffer.concat(frames.map(encodeFrame));
 

@@ -1,10 +1,13 @@
 import { systemRandom, type Clock, type Random, type Timer } from '../../daemon/clock.ts';
-import { silentLog } from '../../daemon/log.ts';
+import { silentLog, type Log } from '../../daemon/log.ts';
 import { createMachine, type Machine } from '../../daemon/machine.ts';
 import type { LinkStatus, Network, NetworkHandlers } from '../../daemon/network/network.ts';
+import { openEnvelope, type Opened } from '../../protocol/envelope.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { decodeFrameBody, encodeFrame, type Frame, type FrameOf } from '../../protocol/frame.ts';
 import { newId } from '../../protocol/ids.ts';
+import { PREKEY_VALID_MS } from '../../protocol/limits.ts';
+import { readPrekey, signPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
 import {
   decodeJoinAnswer,
@@ -13,7 +16,9 @@ import {
   parseTicket,
   type JoinAnswer,
 } from '../../protocol/ticket.ts';
+import { xwingKey, type XWingKey } from '../../protocol/xwing.ts';
 import { MemoryKv } from '../sim/memory-kv.ts';
+import { MemoryPrekeyFile } from './memory-prekey-file.ts';
 
 /** Whole machines in one process, on a wire of microtasks and a clock that the test drives. */
 
@@ -35,9 +40,12 @@ export function countingRandom(from: number): Random {
   };
 }
 
-/** Time stands still until the test moves it. */
+/** When a hand-driven clock starts. */
+const START_MS = 1_790_000_000_000;
+
+/** Time stands still until the test moves it. What is due at once does not wait for that, only for its turn. */
 export class HandClock implements Clock {
-  #nowMs = 1_790_000_000_000;
+  #nowMs = START_MS;
   #timers: { atMs: number; task: () => void }[] = [];
 
   now(): number {
@@ -51,6 +59,7 @@ export class HandClock implements Clock {
   after(delayMs: number, task: () => void): Timer {
     const timer = { atMs: this.#nowMs + delayMs, task };
     this.#timers.push(timer);
+    if (delayMs <= 0) setImmediate(() => this.#run(timer));
     return { cancel: () => void (this.#timers = this.#timers.filter((one) => one !== timer)) };
   }
 
@@ -61,11 +70,21 @@ export class HandClock implements Clock {
       await turn();
       const [next] = this.#timers.toSorted((a, b) => a.atMs - b.atMs);
       if (!next || next.atMs > endMs) break;
-      this.#timers = this.#timers.filter((one) => one !== next);
       this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      next.task();
+      this.#run(next);
     }
     this.#nowMs = endMs;
+  }
+
+  /** How many timers wait. */
+  get pending(): number {
+    return this.#timers.length;
+  }
+
+  #run(timer: { atMs: number; task: () => void }): void {
+    if (!this.#timers.includes(timer)) return;
+    this.#timers = this.#timers.filter((one) => one !== timer);
+    timer.task();
   }
 }
 
@@ -221,30 +240,37 @@ export interface TestMachine extends Machine {
   readonly peerId: string;
   readonly signer: Signer;
   readonly kv: MemoryKv;
+  readonly prekeyFile: MemoryPrekeyFile;
   readonly clock: Clock;
 }
 
+/** The file of prekeys that lies beside a store, so that a machine started on that store finds its own. */
+const prekeyFiles = new WeakMap<MemoryKv, MemoryPrekeyFile>();
+
 export async function startMachine(
   wire: Wire,
-  options: { seed: number; label: string; clock: Clock; kv?: MemoryKv; random?: Random },
+  options: { seed: number; label: string; clock: Clock; kv?: MemoryKv; random?: Random; log?: Log },
 ): Promise<TestMachine> {
-  const { seed, label, clock, kv = new MemoryKv(), random = systemRandom } = options;
+  const { seed, label, clock, kv = new MemoryKv(), random = systemRandom, log = silentLog } = options;
+  const prekeyFile = prekeyFiles.get(kv) ?? new MemoryPrekeyFile();
+  prekeyFiles.set(kv, prekeyFile);
   const signer = signerFromSeed(new Uint8Array(32).fill(seed));
   const machine = await createMachine({
     signer,
     kv,
     storeKey: new Uint8Array(32).fill(seed),
+    prekeyFile,
     network: wire.network(signer),
     clock,
     random,
-    log: silentLog,
+    log,
     boot: newId(clock.now(), random.bytes),
     label,
     platform: 'test',
     peers: [],
   });
   await machine.start();
-  return { ...machine, peerId: signer.peerId, signer, kv, clock };
+  return { ...machine, peerId: signer.peerId, signer, kv, prekeyFile, clock };
 }
 
 /** Lets one machine into a namespace of another. */
@@ -259,11 +285,42 @@ export class HandPeer {
   readonly signer: Signer;
   readonly network: WireNetwork;
   readonly frames: { from: string; frame: Frame }[] = [];
+  /** What it tells on every link that comes up, until the test makes it keep still. */
+  prekey: Prekey | undefined;
+  readonly #keys = new Map<number, XWingKey>();
   #waiting: (() => void)[] = [];
 
   constructor(wire: Wire, seed: number) {
     this.signer = signerFromSeed(new Uint8Array(32).fill(seed));
     this.network = wire.network(this.signer);
+    this.prekey = this.newPrekey(1);
+  }
+
+  /** Makes a prekey of that sequence, and keeps it for `open`. */
+  newPrekey(seq: number, madeAtMs = START_MS): Prekey {
+    const key = xwingKey(systemRandom.bytes(32));
+    this.#keys.set(seq, key);
+    const times = { made_at: madeAtMs, valid_until: madeAtMs + PREKEY_VALID_MS };
+    return signPrekey({ seq, key: key.publicKey, ...times }, this.signer);
+  }
+
+  forget(seq: number): void {
+    this.#keys.delete(seq);
+  }
+
+  open(envelope: Uint8Array): Opened {
+    return openEnvelope(envelope, this.peerId, (seq) => this.#keys.get(seq));
+  }
+
+  /** The prekey that a machine told last. */
+  prekeyOf(machine: string): Prekey {
+    const told = this.frames.findLast(({ from, frame }) => from === machine && frame.t === 'prekey')?.frame;
+    if (told?.t !== 'prekey') throw new Error('no prekey was told');
+    return readPrekey(told.prekey);
+  }
+
+  tell(to: string, prekey: Prekey): void {
+    this.say(to, { t: 'prekey', prekey: prekey.bytes });
   }
 
   get peerId(): string {
@@ -274,7 +331,7 @@ export class HandPeer {
     await this.network.start({
       admits: () => true,
       admitsJoin: () => false,
-      linkUp: () => undefined,
+      linkUp: (machine) => this.prekey && this.tell(machine, this.prekey),
       linkDown: () => undefined,
       frame: (from, frame) => {
         this.frames.push({ from, frame });

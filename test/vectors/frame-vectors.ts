@@ -50,9 +50,10 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
     'roster of nobody',
     { t: 'roster', ns: NS, revision: 0, roster: { label: 'd', platform: '', agents: [] } },
   ],
+  ['prekey', { t: 'prekey', prekey: hex('a0') }],
   ['addresses', { t: 'addresses', ns: NS, machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] }],
-  ['digest', { t: 'digest', namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
-  ['digest of nothing', { t: 'digest', namespaces: [] }],
+  ['digest', { t: 'digest', prekey: 7, namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
+  ['digest of nothing', { t: 'digest', prekey: 0, namespaces: [] }],
   ['want', { t: 'want', ns: NS }],
 ];
 const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][] = [

@@ -1,7 +1,9 @@
 import { writeFile } from 'node:fs/promises';
+import { envelopeVectors } from './envelope-vectors.ts';
 import { frameVectors } from './frame-vectors.ts';
-import { envelopeVectors, letterVectors } from './letter-vectors.ts';
+import { letterVectors } from './letter-vectors.ts';
 import { seeds } from './material.ts';
+import { prekeyVectors } from './prekey-vectors.ts';
 import { sealVectors } from './seal-vectors.ts';
 import { receiptVectors, statementVectors } from './signed-vectors.ts';
 import { joinAnswerVectors, joinVectors, ticketVectors } from './ticket-vectors.ts';
@@ -17,9 +19,14 @@ const FILES: Record<string, VectorFile> = {
   frame: { about: 'protocol/frame.ts: one frame on a link, its length in front', cases: frameVectors() },
   letter: { about: 'protocol/letter.ts: what travels inside an envelope', cases: letterVectors() },
   envelope: {
-    about: 'protocol/envelope.ts: a letter signed by its sender\u2019s machine',
+    about: 'protocol/envelope.ts: a letter sealed to its recipient\u2019s machine; see envelope-by-hand.ts',
     seeds,
     cases: envelopeVectors(),
+  },
+  prekey: {
+    about: 'protocol/prekey.ts: the key that others seal to, signed; `held` is the one known before',
+    seeds,
+    cases: prekeyVectors(),
   },
   receipt: { about: 'protocol/receipt.ts: how far a message came, signed', seeds, cases: receiptVectors() },
   statement: {

@@ -1,10 +1,9 @@
-import type { Signer } from '../../protocol/signing.ts';
 import { codecDamages, shapeDamages } from './damages.ts';
-import { AT, CONTEXT, NS, OTHER_NS, alice, bob, carol, flipped, id, invalid, valid } from './material.ts';
-import { entries, hex, item, join, map } from './raw-cbor.ts';
+import { AT, id, invalid, valid } from './material.ts';
+import { hex, item } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
-/** Letters, and the envelopes that carry them. */
+/** Letters, as envelopes carry them. */
 
 export const frontend = { id: id(0xa0), name: 'frontend' };
 export const backend = { id: id(0xa1), name: 'backend' };
@@ -17,7 +16,7 @@ export const message = {
   content: 'Zahlen, слова, 言葉 \u{1F44B}',
   sent_at: AT,
 };
-const fullMessage = {
+export const fullMessage = {
   ...message,
   seq: 4_294_967_296,
   thread: { slug: 'auth-migration', root: id(0x0f) },
@@ -25,9 +24,9 @@ const fullMessage = {
   resolve: true,
   group: id(0x0d),
 };
-const voidLetter = { k: 'void', id: id(0x11), seq: 2, from: frontend, to: backend };
+export const voidLetter = { k: 'void', id: id(0x11), seq: 2, from: frontend, to: backend };
 const unsend = { k: 'unsend', id: id(0x10), from: frontend, to: backend };
-const LETTERS: [string, Record<string, unknown>, string[]?][] = [
+export const LETTERS: [string, Record<string, unknown>, string[]?][] = [
   ['message', message],
   ['message with everything', fullMessage, ['thread', 'reply_to', 'resolve', 'group']],
   ['message without content', { ...message, content: '', resolve: true }, ['resolve']],
@@ -69,98 +68,5 @@ export function letterVectors(): Vector[] {
       ),
     ),
     ...BAD_LETTERS.map(([name, letter]) => invalid(name, item(letter), 'frame_malformed')),
-  ];
-}
-
-const header = (more: object = {}) => ({ v: 1, ns: NS, from: alice.peerId, to: bob.peerId, ...more });
-const sealed = (
-  head: Uint8Array,
-  letter: Uint8Array,
-  signer: Signer,
-  context: string = CONTEXT.envelope,
-) => ({
-  header: head,
-  letter,
-  sig: new Uint8Array(signer.sign(context, item([head, letter]))),
-});
-
-export function envelopeVectors(): Vector[] {
-  const head = item(header());
-  const good = sealed(head, item(message), alice);
-  const bad = (name: string, envelope: object, error: string) => invalid(name, item(envelope), error);
-  const signedHeader = (more: object) => sealed(item(header(more)), item(message), alice);
-  return [
-    ...LETTERS.map(([name, letter]) =>
-      valid(
-        name,
-        item(sealed(head, item(letter), alice)),
-        { header: header(), letter },
-        { with: { signer: 'alice' } },
-      ),
-    ),
-    ...codecDamages(good).map(([name, bytes]) => invalid(name, bytes, 'frame_malformed')),
-    ...shapeDamages(good).map(([name, damaged]) => bad(name, damaged, 'frame_malformed')),
-    ...shapeDamages(header()).map(([name, damaged]) =>
-      bad(`header: ${name}`, sealed(item(damaged), item(message), alice), 'frame_malformed'),
-    ),
-    bad('header of version 2', signedHeader({ v: 2 }), 'frame_malformed'),
-    bad(
-      'header with a byte too many',
-      sealed(join(head, hex('00')), item(message), alice),
-      'frame_malformed',
-    ),
-    bad(
-      'header with keys in the wrong order',
-      sealed(map([...entries(header())].reverse()), item(message), alice),
-      'frame_malformed',
-    ),
-    bad(
-      'letter with a byte too many',
-      sealed(head, join(item(message), hex('00')), alice),
-      'frame_malformed',
-    ),
-    bad('letter that is none, well signed', sealed(head, item({ k: 'order' }), alice), 'frame_malformed'),
-    bad('signed by another machine', sealed(head, item(message), carol), 'signature_invalid'),
-    bad(
-      'said to be from the machine that did not sign',
-      signedHeader({ from: carol.peerId }),
-      'signature_invalid',
-    ),
-    bad(
-      'signed in the receipt context',
-      sealed(head, item(message), alice, CONTEXT.receipt),
-      'signature_invalid',
-    ),
-    bad(
-      'signed without a context',
-      { ...good, sig: new Uint8Array(alice.sign('', item([head, item(message)]))) },
-      'signature_invalid',
-    ),
-    bad(
-      'header swapped for one to another machine',
-      { ...good, header: item(header({ to: carol.peerId })) },
-      'signature_invalid',
-    ),
-    bad(
-      'header swapped for one of another namespace',
-      { ...good, header: item(header({ ns: OTHER_NS })) },
-      'signature_invalid',
-    ),
-    bad('letter swapped for another', { ...good, letter: item(voidLetter) }, 'signature_invalid'),
-    bad(
-      'signature of another envelope',
-      { ...good, sig: sealed(head, item(voidLetter), alice).sig },
-      'signature_invalid',
-    ),
-    bad('first bit of the signature flipped', { ...good, sig: flipped(good.sig, 0) }, 'signature_invalid'),
-    bad(
-      'last bit of the signature flipped',
-      { ...good, sig: flipped(good.sig, 63, 0x80) },
-      'signature_invalid',
-    ),
-    bad('signature one byte short', { ...good, sig: good.sig.subarray(1) }, 'signature_invalid'),
-    bad('signature one byte long', { ...good, sig: join(good.sig, hex('00')) }, 'signature_invalid'),
-    bad('no signature', { ...good, sig: hex('') }, 'signature_invalid'),
-    bad('signature of zeros', { ...good, sig: new Uint8Array(64) }, 'signature_invalid'),
   ];
 }

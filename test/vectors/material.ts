@@ -13,7 +13,8 @@ export const carol = signerFromSeed(SEEDS.carol);
 export const seeds = Object.fromEntries(Object.entries(SEEDS).map(([name, seed]) => [name, hexOf(seed)]));
 
 export const CONTEXT = {
-  envelope: 'patchcord envelope v1',
+  envelope: 'patchcord envelope v2',
+  prekey: 'patchcord prekey v1',
   receipt: 'patchcord receipt v1',
   statement: 'patchcord namespace statement v1',
 };
