@@ -143,11 +143,13 @@ function meddle(world: World, random: SeededRandom): void {
   const target = random.pick([north, south]);
   const { network } = west;
   const ids = world.agentIds;
-  if (!network) return;
+  const prekey = target.prekey();
+  if (!network || !prekey) return;
+  const context = { signer: west.signer, randomBytes: random.bytes, bootSecret: random.bytes(32) };
   const id = newId(0, random.bytes);
   const forged = (ns: string, from: { id: string; name: string }, to: { id: string; name: string }) => {
     const message = { k: 'message' as const, id, seq: 1, from, to, content: 'forged', sent_at: 0 };
-    return sealEnvelope({ ns, to: target.signer.peerId }, message, west.signer);
+    return sealEnvelope(ns, prekey, message, context);
   };
   const [blue, red] = target === north ? ['blue-eva', 'ana'] : ['blue-fay', 'cleo'];
   const own = { id: ids.get('dan@red-team')!, name: 'dan' };

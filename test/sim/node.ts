@@ -2,10 +2,13 @@ import { createMachine, type Machine } from '../../daemon/machine.ts';
 import type { Log } from '../../daemon/log.ts';
 import { asPatchcordError, type PatchcordError } from '../../protocol/errors.ts';
 import { newId } from '../../protocol/ids.ts';
+import type { PrekeyFile } from '../../daemon/prekeys/prekey-ring.ts';
+import type { Prekey } from '../../protocol/prekey.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
 import { NodeClock, type VirtualTime } from './clock.ts';
 import { MemoryKv } from './memory-kv.ts';
 import { SimNetwork } from './network.ts';
+import { newestPrekey } from './prekeys.ts';
 import type { SeededRandom } from './random.ts';
 import { SimKv } from './sim-kv.ts';
 import type { SimWire } from './wire.ts';
@@ -46,6 +49,12 @@ export class SimNode {
   crashes = 0;
   /** Called when a write has begun; for faults that strike in the midst of it. */
   onWrite: (() => void) | undefined;
+  /** Replaced as a whole and durable at once, as a synced rename is. */
+  #prekeys: Uint8Array | undefined;
+  readonly #prekeyFile: PrekeyFile = {
+    read: async () => this.#prekeys,
+    write: async (bytes) => void (this.#prekeys = bytes),
+  };
   readonly #parts: SimNodeParts;
   readonly #address: string;
   #lives = 0;
@@ -59,6 +68,11 @@ export class SimNode {
     this.signer = signerFromSeed(parts.random.fork('key').bytes(32));
     this.storeKey = parts.random.fork('store-key').bytes(32);
     this.#address = `/dns4/${parts.name}/tcp/4001/p2p/${this.signer.peerId}`;
+  }
+
+  /** What others seal to. */
+  prekey(): Prekey | undefined {
+    return this.#prekeys && newestPrekey(this.#prekeys, this.signer);
   }
 
   get isUp(): boolean {
@@ -114,6 +128,7 @@ export class SimNode {
         signer: this.signer,
         kv,
         storeKey: this.storeKey,
+        prekeyFile: this.#prekeyFile,
         network,
         clock,
         random,

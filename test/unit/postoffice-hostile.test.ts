@@ -109,9 +109,10 @@ describe('a parcel', () => {
     ],
     [
       'with its last bit flipped',
+      // The last byte tells the prekey's sequence.
       () => world.sealed(world.message(1)).map((byte, at, all) => (at === all.length - 1 ? byte ^ 1 : byte)),
-      'envelope_invalid',
-      false,
+      'prekey_unknown',
+      true,
     ],
     ['that is no envelope', () => new Uint8Array(100), 'envelope_invalid', false],
     ['that is empty', () => new Uint8Array(0), 'envelope_invalid', false],

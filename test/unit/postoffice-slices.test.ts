@@ -13,6 +13,10 @@ class Turns implements Clock {
     return 0;
   }
 
+  elapsed(): number {
+    return 0;
+  }
+
   after(delayMs: number, task: () => void): { cancel(): void } {
     this.delays.push(delayMs);
     this.#tasks.push(task);

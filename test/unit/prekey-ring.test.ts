@@ -190,7 +190,9 @@ describe('old keys', () => {
     expect(kept().map(({ seq }) => seq)).toContain(DAY + 1);
     await rotated();
     expect(ring.keyOf(DAY + 1)).toBeUndefined();
-    expect(kept().map(({ seq }) => seq)).toEqual(Array.from({ length: days }, (_none, index) => DAY + index + 2));
+    expect(kept().map(({ seq }) => seq)).toEqual(
+      Array.from({ length: days }, (_none, index) => DAY + index + 2),
+    );
     expect(opens(ring, { seq: DAY + 2, key: xwingKey(kept()[0]!.seed).publicKey })).toBe(true);
     const restarted = await start();
     expect(restarted.keyOf(DAY + 1)).toBeUndefined();
@@ -215,7 +217,8 @@ describe('old keys', () => {
     await rotated(5);
     const all = kept().map(({ seed }) => Buffer.from(seed).toString('hex'));
     expect(new Set(all).size).toBe(6);
-    for (const seq of [0, -1, DAY, DAY + 7, 1.5, Number.NaN, 2 ** 40]) expect(ring.keyOf(seq)).toBeUndefined();
+    for (const seq of [0, -1, DAY, DAY + 7, 1.5, Number.NaN, 2 ** 40])
+      expect(ring.keyOf(seq)).toBeUndefined();
   });
 });
 
@@ -256,9 +259,9 @@ describe('a restart', () => {
     (await start()).stop();
     clock = new HandClock();
     const again = await start();
-    expect(again.current.seq).toBe(DAY + 1);
+    expect(again.current.seq).toBe(DAY + 31);
     await rotated();
-    expect(again.current.seq).toBe(DAY + 2);
+    expect(again.current.seq).toBe(DAY + 32);
   });
 
   test.for<[what: string, damage: (bytes: Uint8Array) => Uint8Array]>([
