@@ -198,7 +198,7 @@ function unpad(padded: Uint8Array): Uint8Array {
   return padded.subarray(4, 4 + length);
 }
 
-export function sizeClass(sizeBytes: number): number {
+function sizeClass(sizeBytes: number): number {
   const exponent = Math.floor(Math.log2(sizeBytes));
   const step = 2 ** Math.max(0, exponent - Math.floor(Math.log2(exponent)) - 1);
   return Math.ceil(sizeBytes / step) * step;
