@@ -192,7 +192,13 @@ describe('daemon', () => {
     expect(await ask('status')).toMatchObject({ machine: 'box', peer_id: info.peerId });
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
-    expect((await readdir(home)).sort()).toEqual(['api-token', 'machine.key', 'prekeys', 'store', 'store.key']);
+    expect((await readdir(home)).sort()).toEqual([
+      'api-token',
+      'machine.key',
+      'prekeys',
+      'store',
+      'store.key',
+    ]);
     const again = await foreground();
     expect(again.info.peerId).toBe(info.peerId);
   });

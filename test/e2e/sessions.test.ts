@@ -206,7 +206,13 @@ test('a daemon that is stopped answers its waits, ends soon, leaves nothing and 
   expect(machine.process?.exitCode).toBe(0);
   expect(answer.structuredContent).toEqual({ status: 'timeout', more: 0, reason: 'stopping' });
   expect(answer.content).toEqual([{ type: 'text', text: expect.stringContaining('Call wait_for_message') }]);
-  expect(readdirSync(machine.home).sort()).toEqual(['api-token', 'machine.key', 'prekeys', 'store', 'store.key']);
+  expect(readdirSync(machine.home).sort()).toEqual([
+    'api-token',
+    'machine.key',
+    'prekeys',
+    'store',
+    'store.key',
+  ]);
   await machine.start();
   expect((await waiter.call('inbox')).pending).toEqual([]);
   expect((await shown.call('inbox')).pending).toMatchObject([{ seen_before: true }]);

@@ -1,0 +1,162 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { STATEMENTS_MAX } from '../../protocol/limits.ts';
+import { digest, heads, openLog, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
+import { landmarks, missing } from '../../protocol/membership/sync.ts';
+import type { Signer } from '../../protocol/signing.ts';
+import {
+  admit,
+  claim,
+  forge,
+  genesis,
+  machine,
+  newLog,
+  remove,
+  take,
+  type Body,
+} from './membership-fixture.ts';
+
+/** As issue 3 asks: a full log loads in less than a second, and takes one more statement in less than 20 ms. */
+const LOAD_MS_MAX = 1_000;
+const ADD_MS_MAX = 20;
+
+const MACHINES = 300;
+const ADMINS = 8;
+/** Statements that are made at the same time, again and again, before one knows them all. */
+const ABREAST = 4;
+const SIZE = STATEMENTS_MAX - 10;
+
+/** A team's log: machines come and go, agents get their names, and much is said at once. */
+function teamLog(size: number): SignedStatement[] {
+  const signers = Array.from({ length: MACHINES }, (_none, index) => machine(index + 1));
+  const list: SignedStatement[] = [genesis];
+  let known = [genesis.hash];
+  const say = (...said: [by: Signer, body: Body][]) => {
+    const made = said.map(([by, body]) => forge(by, body, known, { at: list.length }));
+    list.push(...made);
+    known = made.map(({ hash }) => hash);
+  };
+  for (let index = 1; index < MACHINES; index++) {
+    say([signers[0]!, admit(signers[index]!, index < ADMINS ? 'admin' : 'member', `machine ${index}`)]);
+  }
+  for (let turn = 0; list.length < size; turn += ABREAST) {
+    const claims = Array.from({ length: ABREAST }, (_none, index): [Signer, Body] => {
+      const number = turn + index;
+      return [signers[number % MACHINES]!, claim(number % 4_000, `agent-${number % 5_000}`)];
+    });
+    say(...claims);
+    if (turn % 20 !== 0) continue;
+    // One leaves while others talk, and comes back when all know of it.
+    const [leaver, admin] = [signers[ADMINS + (turn % (MACHINES - ADMINS))]!, signers[turn % ADMINS]!];
+    say([admin, remove(leaver)], ...claims.slice(1));
+    say([admin, admit(leaver)]);
+  }
+  return list.slice(0, size);
+}
+
+function timed<T>(what: string, run: () => T): { result: T; ms: number } {
+  const from = performance.now();
+  const result = run();
+  const ms = performance.now() - from;
+  console.log(`${what}: ${ms.toFixed(1)} ms`);
+  return { result, ms };
+}
+
+describe(`a log of ${SIZE} statements`, () => {
+  let stored: Uint8Array[];
+  let log: NamespaceLog;
+  beforeAll(() => {
+    stored = teamLog(SIZE).map(({ bytes }) => bytes);
+  });
+
+  test('loads', () => {
+    const { result, ms } = timed('read and evaluated', () => {
+      const [first, ...rest] = stored.map((bytes) => readStatement(bytes, { verified: true }));
+      return take(openLog(first!), rest);
+    });
+    log = result;
+    const removals = log.inner.strikes.filter((strikes) => strikes === 1).length;
+    console.log(`${log.size} statements, ${removals} removals, ${log.members.size} members`);
+    expect([log.size, log.members.size]).toEqual([SIZE, MACHINES]);
+    expect(ms).toBeLessThan(LOAD_MS_MAX);
+  });
+
+  test('takes one more', () => {
+    let grown = log;
+    const took: number[] = [];
+    for (const body of [
+      claim(9_001, 'one'),
+      claim(9_002, 'two'),
+      remove(machine(50)),
+      claim(9_003, 'three'),
+    ]) {
+      const one = forge(machine(1), body, heads(grown));
+      const { result, ms } = timed(`took a ${body.k}`, () => take(grown, [one]));
+      grown = result;
+      took.push(ms);
+    }
+    timed('took a claim that knows less', () =>
+      take(grown, [forge(machine(1), claim(9_004, 'four'), heads(log))]),
+    );
+    timed('took a removal that knows less', () =>
+      take(grown, [forge(machine(1), remove(machine(51)), heads(log))]),
+    );
+    expect(Math.max(...took)).toBeLessThan(ADD_MS_MAX);
+    const { result } = timed('found what a peer lacks', () => missing(grown, landmarks(log)));
+    expect(result.send).toHaveLength(4);
+    timed('digest', () => digest(grown));
+  });
+});
+
+/** Whoever may write can make the log as crooked as it likes; it must stay usable. */
+describe('a log made to be slow:', () => {
+  const [alice, bob] = [machine(1), machine(2)];
+  const bobs = forge(alice, admit(bob, 'admin'), [genesis.hash]);
+  const chain = (by: Signer, length: number, body: (at: number) => Body) => {
+    const list: SignedStatement[] = [];
+    for (let at = 0; at < length; at++) {
+      list.push(forge(by, body(at), [list.at(-1)?.hash ?? bobs.hash], { at: at + 3 }));
+    }
+    return list;
+  };
+
+  test.for<[what: string, make: () => SignedStatement[]]>([
+    [
+      'two chains that never meet',
+      () => [
+        ...chain(alice, 1_900, (at) => claim(at, `a${at}`)),
+        ...chain(bob, 1_900, (at) => claim(10_000 + at, `b${at}`)),
+      ],
+    ],
+    [
+      'nothing but heads',
+      () =>
+        [alice, bob].flatMap((by) =>
+          Array.from({ length: 1_900 }, (_none, at) =>
+            forge(by, claim(at, `n${at}`), [bobs.hash], { at: at + 3 }),
+          ),
+        ),
+    ],
+    [
+      'two admins who remove each other a thousand times',
+      () =>
+        [alice, bob].flatMap((by) =>
+          Array.from({ length: 1_000 }, (_none, at) =>
+            forge(by, remove(by === alice ? bob : alice), [bobs.hash], { at: at + 3 }),
+          ),
+        ),
+    ],
+    [
+      'one machine removed and admitted again nine hundred times, while it talks',
+      () => [
+        ...chain(alice, 1_900, (at) => (at % 2 === 0 ? remove(bob) : admit(bob, 'admin'))),
+        ...chain(bob, 1_000, (at) => claim(at, `b${at}`)),
+      ],
+    ],
+  ])('%s', ([what, make]) => {
+    const list = make();
+    const { result, ms } = timed(what, () => take(newLog(), [bobs, ...list]));
+    expect(result.size).toBe(list.length + 2);
+    expect(ms).toBeLessThan(10 * LOAD_MS_MAX);
+  });
+});
