@@ -33,20 +33,41 @@ export function membersText(members: readonly MemberView[]): string {
 }
 
 function block(heading: string, lines: readonly string[]): string {
-  return [`${heading}:${lines.length === 0 ? ' none' : ''}`, ...lines.map((line) => `  ${line}`)].join('\n');
+  const indented = lines.map((line) => `  ${line.replaceAll('\n', '\n  ')}`);
+  return [`${heading}:${lines.length === 0 ? ' none' : ''}`, ...indented].join('\n');
 }
 
 function namespaceLine(view: NamespaceView): string {
+  if (view.role === 'removed') return removedLine(view);
   const agents =
     view.agents.length === 0 ? 'no agents' : `agents: ${view.agents.map((name) => inline(name)).join(', ')}`;
   return `${inline(view.namespace)}: ${view.role}, ${plural(view.members, 'machine')}, ${agents}`;
 }
 
+function removedLine({ namespace, removed }: NamespaceView): string {
+  const name = inline(namespace);
+  if (removed === undefined) return `${name}: this machine was removed`;
+  if (removed.left) return `${name}: this machine left at ${inline(removed.at)}`;
+  const reason = removed.reason === undefined ? '' : ` (reason: "${inline(removed.reason)}")`;
+  return `${name}: removed at ${inline(removed.at)} by "${inline(removed.by)}"${reason}; \`namespace leave\` forgets it`;
+}
+
+/** One agent, and on a line below it why others cannot reach it, where that is so. */
 function agentLine(view: LocalAgentView): string {
   const lastSeen =
     view.last_seen === null ? 'never connected' : `offline, last seen ${inline(view.last_seen)}`;
   const presence = view.online ? `online with ${inline(view.client)}` : lastSeen;
-  return `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred`;
+  const line = `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred`;
+  return [line, ...nameHeldLines(view)].join('\n');
+}
+
+/** Says what to do about a name that another machine's agent had first; nothing when it is this one's own. */
+export function nameHeldLines({ agent, name_held_by }: LocalAgentView): string[] {
+  if (name_held_by === undefined) return [];
+  const name = inline(agent);
+  return [
+    `  "${inline(name_held_by)}" had this name first, so mail for ${name} goes there. Remove this one with \`patchcord agent remove ${name}\` and add it under another name.`,
+  ];
 }
 
 function memberLine(view: MemberView): string {

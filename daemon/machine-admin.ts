@@ -1,20 +1,28 @@
 import { formatAddress, parseName } from '../protocol/address.ts';
 import type {
+  CreatedNamespaceView,
   InviteView,
+  JoinCheckView,
+  JoinPendingView,
   JoinView,
   LocalAgentView,
   MemberView,
   NamespaceView,
 } from '../protocol/admin-views.ts';
-import type { NamespaceLog } from '../protocol/membership.ts';
+import type { NamespaceLog } from '../protocol/membership/log.ts';
+import type { Member } from '../protocol/membership/view.ts';
 import { isStale } from '../protocol/prekey.ts';
 import type { MessageView } from '../protocol/views.ts';
-import type { Admin, MachineStatus } from './api/admin.ts';
+import type { Admin, InviteOptions, MachineStatus } from './api/admin.ts';
 import type { Clock } from './clock.ts';
-import type { Admission } from './directory/admission.ts';
 import type { Agents } from './directory/agents.ts';
 import type { LocalAgent } from './directory/directory-store.ts';
 import type { Directory } from './directory/directory.ts';
+import type { Invites } from './directory/invites.ts';
+import type { JoinCheck } from './directory/join-checks.ts';
+import type { Joining } from './directory/joining.ts';
+import { listings, nameHolder } from './directory/listings.ts';
+import type { Membership } from './directory/membership.ts';
 import type { DirectorySync } from './directory/sync.ts';
 import type { MachineMessenger } from './messenger/machine-messenger.ts';
 import { isoTime, messageView } from './messenger/views.ts';
@@ -29,7 +37,9 @@ export class MachineAdmin implements Admin {
   readonly #directory: Directory;
   readonly #sync: DirectorySync;
   readonly #agents: Agents;
-  readonly #admission: Admission;
+  readonly #invites: Invites;
+  readonly #joining: Joining;
+  readonly #membership: Membership;
   readonly #messenger: MachineMessenger;
   readonly #mail: MailStore;
   readonly #network: Network;
@@ -39,7 +49,9 @@ export class MachineAdmin implements Admin {
     directory: Directory;
     sync: DirectorySync;
     agents: Agents;
-    admission: Admission;
+    invites: Invites;
+    joining: Joining;
+    membership: Membership;
     messenger: MachineMessenger;
     mail: MailStore;
     network: Network;
@@ -48,7 +60,9 @@ export class MachineAdmin implements Admin {
     this.#directory = parts.directory;
     this.#sync = parts.sync;
     this.#agents = parts.agents;
-    this.#admission = parts.admission;
+    this.#invites = parts.invites;
+    this.#joining = parts.joining;
+    this.#membership = parts.membership;
     this.#messenger = parts.messenger;
     this.#mail = parts.mail;
     this.#network = parts.network;
@@ -76,9 +90,9 @@ export class MachineAdmin implements Admin {
     };
   }
 
-  async createNamespace(name: string): Promise<NamespaceView> {
-    const log = await this.#admission.createNamespace(parseName(name, 'namespace name'));
-    return this.#namespaceView(log);
+  async createNamespace(name: string): Promise<CreatedNamespaceView> {
+    const { log, recoveryPhrase } = await this.#joining.found(parseName(name, 'namespace name'));
+    return { ...this.#namespaceView(log), recovery_phrase: recoveryPhrase };
   }
 
   async namespaces(): Promise<NamespaceView[]> {
@@ -86,26 +100,59 @@ export class MachineAdmin implements Admin {
   }
 
   async members(namespace: string): Promise<MemberView[]> {
-    return this.#memberViews(this.#directory.namespaceByName(parseName(namespace, 'namespace name')));
+    const log = this.#named(namespace);
+    return [...log.members.values()].map((member) => this.#memberView(log, member));
   }
 
-  async invite(namespace: string, ttlMs?: number): Promise<InviteView> {
-    const log = this.#directory.namespaceByName(parseName(namespace, 'namespace name'));
-    const { ticket, expiresAtMs } = await this.#admission.invite(log, ttlMs);
+  async invite(namespace: string, options?: InviteOptions): Promise<InviteView> {
+    const { ticket, expiresAtMs } = await this.#invites.invite(this.#named(namespace), options);
     return { ticket, expires_at: isoTime(expiresAtMs) };
   }
 
-  async join(ticket: string): Promise<JoinView> {
-    const { log, joined, admittedBy } = await this.#admission.join(ticket);
-    await this.#sync.linked(admittedBy, FIRST_LINK_MS);
+  async join(ticket: string): Promise<JoinView | JoinPendingView> {
+    const answer = await this.#joining.join(ticket);
+    if ('check' in answer) return { joined: false, check: answer.check };
+    const { log, joined, inviter } = answer;
+    await this.#sync.linked(inviter, FIRST_LINK_MS);
     const current = this.#directory.logs.get(log.id) ?? log;
+    const admitter = current.members.get(this.#directory.self.peerId)?.by ?? inviter;
     return {
       namespace: current.name,
       id: current.id,
-      admitted_by: this.#directory.labelOf(current.id, admittedBy),
-      members: this.#memberViews(current),
+      admitted_by: this.#directory.labelOf(current.id, admitter),
+      members: [...current.members.values()].map((member) => this.#memberView(current, member)),
       joined,
     };
+  }
+
+  async joinChecks(namespace: string): Promise<JoinCheckView[]> {
+    return this.#invites.checks(this.#named(namespace)).map(joinCheckView);
+  }
+
+  async decideJoin(namespace: string, code: string, accept: boolean): Promise<JoinCheckView> {
+    return joinCheckView(this.#invites.decide(this.#named(namespace), code, accept));
+  }
+
+  async removeMember(namespace: string, machine: string): Promise<MemberView> {
+    const log = this.#named(namespace);
+    const removed = await this.#membership.remove(log, machine);
+    return this.#memberView(log, removed);
+  }
+
+  async promote(namespace: string, machine: string): Promise<MemberView> {
+    const { id } = this.#named(namespace);
+    const { log, member } = await this.#membership.promote(id, machine);
+    return this.#memberView(log, member);
+  }
+
+  async leave(namespace: string): Promise<void> {
+    const log = this.#named(namespace);
+    await this.#membership.leave(log);
+    for (const agent of this.#directory.agents.values()) if (agent.ns === log.id) await this.#retire(agent);
+  }
+
+  async recover(namespace: string, phrase: string, remove?: string): Promise<NamespaceView> {
+    return this.#namespaceView(await this.#membership.recover(this.#named(namespace), phrase, remove));
   }
 
   async addAgent(address: string): Promise<LocalAgentView> {
@@ -122,9 +169,7 @@ export class MachineAdmin implements Admin {
   }
 
   async removeAgent(address: string): Promise<void> {
-    const agent = this.#agents.find(address);
-    await this.#agents.remove(agent);
-    await this.#messenger.endSessions(agent.id);
+    await this.#retire(this.#agents.find(address));
   }
 
   async newToken(address: string): Promise<{ agent: string; token: string }> {
@@ -146,35 +191,53 @@ export class MachineAdmin implements Admin {
     return { pending, total };
   }
 
+  async #retire(agent: LocalAgent): Promise<void> {
+    await this.#agents.remove(agent);
+    await this.#messenger.endSessions(agent.id);
+  }
+
+  #named(namespace: string): NamespaceLog {
+    return this.#directory.namespaceByName(parseName(namespace, 'namespace name'));
+  }
+
   #namespaceView(log: NamespaceLog): NamespaceView {
-    const own = log.members.get(this.#directory.self.peerId);
+    const { peerId } = this.#directory.self;
+    const removal = log.removed.get(peerId);
     return {
       namespace: log.name,
       id: log.id,
-      role: own?.role ?? 'member',
+      role: log.members.get(peerId)?.role ?? 'removed',
       members: log.members.size,
-      agents: this.#directory
-        .listings(log.id)
-        .map(({ card }) => formatAddress({ name: card.name, namespace: log.name })),
+      agents: listings(this.#directory, log.id).map(({ name }) =>
+        formatAddress({ name, namespace: log.name }),
+      ),
+      ...(removal && {
+        removed: {
+          by: this.#directory.labelOf(log.id, removal.by),
+          at: isoTime(removal.at),
+          ...(removal.reason !== undefined && { reason: removal.reason }),
+          ...(removal.by === peerId && { left: true as const }),
+        },
+      }),
     };
   }
 
-  #memberViews(log: NamespaceLog): MemberView[] {
+  #memberView(log: NamespaceLog, { peerId, label, role }: Omit<Member, 'by'>): MemberView {
     const { self, linked } = this.#directory;
-    return [...log.members.values()].map(({ peerId, label, role }) => ({
+    const names = [...log.claims].filter(([, claim]) => claim.machine === peerId).map(([name]) => name);
+    return {
       machine: label,
       peer_id: peerId,
       role,
       online: peerId === self.peerId || linked.has(peerId),
       self: peerId === self.peerId,
-      agents: (this.#directory.rosterOf(log.id, peerId)?.agents ?? []).map(({ name }) =>
-        formatAddress({ name, namespace: log.name }),
-      ),
-    }));
+      agents: names.sort().map((name) => formatAddress({ name, namespace: log.name })),
+    };
   }
 
   async #agentView(agent: LocalAgent): Promise<LocalAgentView> {
     const { pending, deferred } = await this.#mail.tally(agent.id);
+    const holder = nameHolder(this.#directory, agent);
     return {
       agent: this.#addressOf(agent),
       id: agent.id,
@@ -183,6 +246,7 @@ export class MachineAdmin implements Admin {
       client: agent.client,
       pending,
       deferred,
+      ...(holder !== undefined && { name_held_by: this.#directory.labelOf(agent.ns, holder) }),
     };
   }
 
@@ -204,4 +268,8 @@ export class MachineAdmin implements Admin {
     const [log] = this.#directory.common(machine);
     return log ? this.#directory.labelOf(log.id, machine) : machine.slice(-8);
   }
+}
+
+function joinCheckView({ code, label, joiner, sinceMs }: JoinCheck & { code: string }): JoinCheckView {
+  return { code, machine: label, peer_id: joiner, since: isoTime(sinceMs) };
 }

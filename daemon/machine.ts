@@ -4,10 +4,14 @@ import type { Frame } from '../protocol/frame.ts';
 import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Clock, Random } from './clock.ts';
-import { Admission } from './directory/admission.ts';
 import { Agents } from './directory/agents.ts';
-import { Directory } from './directory/directory.ts';
+import { Directory, type LogStep } from './directory/directory.ts';
 import { DirectoryStore } from './directory/directory-store.ts';
+import { Invites } from './directory/invites.ts';
+import { Joining } from './directory/joining.ts';
+import { Membership } from './directory/membership.ts';
+import { NamespaceKeys } from './directory/namespace-keys.ts';
+import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
@@ -19,6 +23,9 @@ import { Journal } from './store/journal.ts';
 import type { Kv } from './store/kv.ts';
 import { createKvMailStore } from './store/kv-mail-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
+
+/** After a failure of the store, what follows from a change of the members is done later. */
+const FOLLOW_AGAIN_MS = 5_000;
 
 /** Everything outside that a machine runs on; the daemon brings real parts, simulations seeded ones. */
 export interface MachineParts {
@@ -54,30 +61,13 @@ export interface Machine {
 export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { signer, kv, network, clock, random, log, boot } = parts;
   const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
-  const self = { peerId: signer.peerId, label: parts.label, platform: parts.platform };
-  const directory = new Directory(self, new DirectoryStore(journal), log);
-  await directory.load();
   const mail = createKvMailStore(journal, signer);
-  const statics = staticPeers(parts.peers);
-  const prekeys = new PrekeyRing({
-    file: parts.prekeyFile,
-    signer,
-    clock,
-    random,
-    log,
-    onRotated: () => sync.announcePrekey(),
-  });
-  const sync: DirectorySync = new DirectorySync({
-    directory,
-    network,
-    clock,
-    log,
-    statics,
-    prekeys,
+  const registry = createRegistry(parts, journal, {
+    onLogChanged: ({ after }) => void follow(after.id),
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const agents = new Agents({ directory, sync, clock, random, log });
-  const admission = new Admission({ directory, sync, network, signer, clock, random, log });
+  const { directory, prekeys, keys, sync, agents } = registry;
+  await directory.load();
   const postoffice: Postoffice = new Postoffice({
     mail,
     network,
@@ -91,19 +81,25 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     onReleased: (released) => messenger.released(released),
   });
   const messenger = new MachineMessenger(agents, { mail, postoffice, directory, clock, random });
-  const admin = new MachineAdmin({ directory, sync, agents, admission, messenger, mail, network, clock });
+  const admin = new MachineAdmin({ ...registry, messenger, mail, network, clock });
+  const follow = followerOf({ directory, agents, postoffice, clock, log });
   return {
     messenger,
     admin,
     async start() {
       await prekeys.start();
       await postoffice.start();
-      await network.start(handlers({ directory, sync, admission, postoffice, log }));
+      await network.start(handlers({ ...registry, postoffice, log }));
       sync.start();
+      for (const ns of directory.logs.keys()) {
+        keys.check(ns);
+        void follow(ns);
+      }
     },
     async stop() {
       messenger.stop();
       sync.stop();
+      keys.stop();
       prekeys.stop();
       postoffice.stop();
       await network.stop();
@@ -112,15 +108,86 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   };
 }
 
+/** Everything about who is where: the directory, and what changes it. */
+function createRegistry(
+  parts: MachineParts,
+  journal: Journal,
+  events: { onLogChanged: (step: LogStep) => void; onPrekey: (machine: string) => void },
+) {
+  const { signer, network, clock, random, log } = parts;
+  const directory = new Directory({
+    self: { peerId: signer.peerId, label: parts.label, platform: parts.platform },
+    store: new DirectoryStore(journal),
+    log,
+    onLogChanged(step) {
+      sync.logChanged(step);
+      keys.check(step.after.id);
+      events.onLogChanged(step);
+    },
+  });
+  const prekeys = new PrekeyRing({
+    file: parts.prekeyFile,
+    signer,
+    clock,
+    random,
+    log,
+    onRotated: () => sync.announcePrekey(),
+  });
+  const keys = new NamespaceKeys({ directory, signer, clock, random, log });
+  const sync: DirectorySync = new DirectorySync({
+    directory,
+    keys,
+    network,
+    clock,
+    random,
+    log,
+    statics: staticPeers(parts.peers),
+    prekeys,
+    onPrekey: events.onPrekey,
+  });
+  const agents = new Agents({ directory, sync, signer, clock, random, log });
+  const standing = new Standing({ directory, network, clock, log });
+  const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
+  const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
+  const membership = new Membership({ directory, keys, signer, clock });
+  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership };
+}
+
+/**
+ * What the rest of the machine does about a change of a namespace log, also about one that a crash cut short; the
+ * next change waits for none of it.
+ */
+function followerOf(parts: {
+  directory: Directory;
+  agents: Agents;
+  postoffice: Postoffice;
+  clock: Clock;
+  log: Log;
+}): (ns: string) => Promise<void> {
+  const { directory, agents, postoffice, clock, log } = parts;
+  const follow = async (ns: string): Promise<void> => {
+    try {
+      await directory.forgetLeft(ns);
+      postoffice.giveUp();
+      await agents.claimNames(ns);
+    } catch (error) {
+      log.error({ error, ns }, 'a change of the members could not be followed; trying again');
+      clock.after(FOLLOW_AGAIN_MS, () => void follow(ns));
+    }
+  };
+  return follow;
+}
+
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
   sync: DirectorySync;
-  admission: Admission;
+  invites: Invites;
+  standing: Standing;
   postoffice: Postoffice;
   log: Log;
 }): NetworkHandlers {
-  const { directory, sync, admission, postoffice, log } = parts;
+  const { directory, sync, invites, standing, postoffice, log } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -139,7 +206,7 @@ function handlers(parts: {
   };
   return {
     admits: (machine) => directory.common(machine).length > 0,
-    admitsJoin: () => admission.hasInvites(),
+    admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
     linkUp(machine, { window }) {
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.
@@ -158,7 +225,8 @@ function handlers(parts: {
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
     },
-    join: (machine, request) => admission.answerJoin(machine, request),
+    refused: (machine) => void standing.ask(machine),
+    join: (machine, request) => invites.answer(machine, request),
   };
 }
 

@@ -14,6 +14,8 @@ const LINE_BREAK = /\r\n|[\n\r\v\f\u0085\u2028\u2029]/u;
 const INVISIBLE = /[\p{Cf}\p{Cc}\p{Z}\p{Mn}\u115f\u1160\u3164]/gu;
 /** Controls (terminal escapes among them) and the marks that reverse the direction of text. */
 const UNSAFE = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+/** What reads as a double quote. */
+const QUOTES = /["\u201c-\u201f\u2033\u2036\u275d\u275e\u301d-\u301f\uff02]/gu;
 /** What reads as one, two or three angle brackets and is not one after NFKC. */
 const ANGLES: readonly [RegExp, string][] = [
   [/[‹⟨〈❮❰˂ᐸᑉ]/gu, '<'],
@@ -53,7 +55,7 @@ export function oneLine(text: string, most = 4_096): string {
 
 /** A label, a name or an id of unknown origin, as part of a line; it cannot end the quotes around it. */
 export function inline(text: string, most = 300): string {
-  return oneLine(text.replaceAll('"', "'"), most);
+  return oneLine(text.replaceAll(QUOTES, "'"), most);
 }
 
 /** What a peer wrote, between frame lines that name it, e.g. `message 0193...`. */

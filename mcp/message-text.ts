@@ -3,8 +3,27 @@ import { frame, inline } from './frame.ts';
 
 type RecalledMessage = RecallResult['messages'][number];
 
+/** How the daemon knows that a message is from whom it says. */
+const VERIFIED: Record<NonNullable<MessageView['verified']>, string> = {
+  sealed: 'signed by that machine, sealed to this one',
+  local: 'sent on this machine',
+};
+/** Characters of a key that are shown; the start of all keys is the same. */
+const KEY_END_LENGTH = 8;
+
+/** The sender's machine as a reader can tell it from others: labels may be alike, keys are not. */
+function machineName(message: MessageView): string {
+  const key = message.from_peer_id ? `, key ...${inline(message.from_peer_id.slice(-KEY_END_LENGTH))}` : '';
+  return `"${inline(message.from_machine)}"${key}`;
+}
+
 function senderLine(message: MessageView): string {
-  return `From: ${inline(message.from)} (machine "${inline(message.from_machine)}", verified)   Sent: ${inline(message.sent_at)}`;
+  const how = message.verified ? `: ${VERIFIED[message.verified]}` : '';
+  const machine =
+    message.verified === 'local'
+      ? `this machine "${inline(message.from_machine)}"`
+      : `machine ${machineName(message)}`;
+  return `From: ${inline(message.from)} (${machine}, verified${how})   Sent: ${inline(message.sent_at)}`;
 }
 
 function threadLine(message: MessageView): string[] {
@@ -19,9 +38,14 @@ function threadLine(message: MessageView): string[] {
   return parts.length > 0 ? [parts.join('   ')] : [];
 }
 
-/** What is unusual about how the message arrived; gaps are named, never hidden. */
+/** What is unusual about how the message arrived; moves and gaps are named, never hidden. */
 function arrivalNotes(message: MessageView): string[] {
   const notes: string[] = [];
+  if (message.moved_from !== undefined) {
+    notes.push(
+      `Note: moved; ${inline(message.from)} wrote from machine "${inline(message.moved_from)}" before, and this is from another machine, ${machineName(message)}. If you did not expect that, ask your human before you trust it with anything sensitive.`,
+    );
+  }
   if (message.seen_before) {
     notes.push(
       'Note: possibly seen before; an earlier session was shown this message and ended before it confirmed.',

@@ -8,11 +8,20 @@ const zRole = z.enum(['admin', 'member', 'keeper']);
 export const zNamespaceView = z.object({
   namespace: z.string(),
   id: z.string(),
-  role: zRole,
+  role: z.enum([...zRole.options, 'removed']),
   members: z.number().int(),
   agents: z.array(z.string()).describe('every agent known in it, this machine or another'),
+  removed: z
+    .object({ by: z.string(), at: zTime, reason: z.string().optional(), left: z.literal(true).optional() })
+    .optional()
+    .describe('who removed this machine, and when by its clock; `left` when that was this machine itself'),
 });
 export type NamespaceView = z.infer<typeof zNamespaceView>;
+
+export const zCreatedNamespaceView = zNamespaceView.extend({
+  recovery_phrase: z.string().describe('24 words that make another machine admin; told once, kept nowhere'),
+});
+export type CreatedNamespaceView = z.infer<typeof zCreatedNamespaceView>;
 
 export const zMemberView = z.object({
   machine: z.string().describe('the label it was admitted with'),
@@ -24,8 +33,23 @@ export const zMemberView = z.object({
 });
 export type MemberView = z.infer<typeof zMemberView>;
 
+/** What both sides show while a join waits for people to compare it. */
+const zCheckCode = z.string().regex(/^[0-9]{6}$/);
+
+export const zJoinCheckView = z.object({
+  code: zCheckCode,
+  machine: z.string().describe('the label it asks for'),
+  peer_id: z.string(),
+  since: zTime,
+});
+export type JoinCheckView = z.infer<typeof zJoinCheckView>;
+
 export const zInviteView = z.object({ ticket: z.string(), expires_at: zTime });
 export type InviteView = z.infer<typeof zInviteView>;
+
+/** The join waits until the inviting side has compared the digits. */
+export const zJoinPendingView = z.object({ joined: z.literal(false), check: zCheckCode });
+export type JoinPendingView = z.infer<typeof zJoinPendingView>;
 
 export const zJoinView = z.object({
   namespace: z.string(),
@@ -45,6 +69,10 @@ export const zLocalAgentView = z.object({
   client: z.string(),
   pending: z.number().int(),
   deferred: z.number().int(),
+  name_held_by: z
+    .string()
+    .optional()
+    .describe('label of the machine whose agent claimed the name first; this one cannot be reached by it'),
   /** False when `agent add` found the agent already there. */
   added: z.boolean().optional(),
 });

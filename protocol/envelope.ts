@@ -1,17 +1,12 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  hkdfSync,
-  timingSafeEqual,
-} from 'node:crypto';
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
+import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
 import type { RandomBytes } from './ids.ts';
 import { parseLetter, type Letter } from './letter.ts';
 import { PREKEY_SEQUENCE_MAX } from './limits.ts';
+import { pad, unpad } from './padding.ts';
 import type { Prekey } from './prekey.ts';
 import { bytesOf, zBytes, zNamespaceId, zPeerId } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
@@ -44,9 +39,6 @@ const zSecret = z.strictObject({ key: bytesOf(32), own: zBytes, from: zPeerId, s
 const zFields = z.record(z.string(), z.unknown());
 
 const CONTEXT = 'patchcord envelope v2';
-const TAG_SIZE_BYTES = 16;
-/** Every key here seals one plaintext only, so the nonce need not vary. */
-const NONCE = new Uint8Array(12);
 /** Own fields are padded to this, so that the length of a name tells nothing. */
 const SECRET_SIZE_BYTES_MIN = 1_024;
 const BODY_SIZE_BYTES_MIN = 512;
@@ -71,7 +63,7 @@ export function sealEnvelope(ns: string, to: Prekey, letter: Letter, context: Se
       .digest(),
   );
   const head = encode({ v: 2, ns, commit: derive(key, ['commit']) });
-  const body = seal(derive(key, ['body']), head, pad(sharedBytes, BODY_SIZE_BYTES_MIN));
+  const body = sealOnce(derive(key, ['body']), head, pad(sharedBytes, BODY_SIZE_BYTES_MIN));
   const { secret, ciphertext } = encapsulateTo(to.key, randomBytes(32));
   const ownBytes = encode(own);
   const signed = signedPart(head, sharedBytes, ownBytes, to.machine, to.seq);
@@ -81,7 +73,7 @@ export function sealEnvelope(ns: string, to: Prekey, letter: Letter, context: Se
     to: to.machine,
     prekey: to.seq,
     kem: ciphertext,
-    key: seal(wrapKey, head, pad(sealed, SECRET_SIZE_BYTES_MIN)),
+    key: sealOnce(wrapKey, head, pad(sealed, SECRET_SIZE_BYTES_MIN)),
   };
   return encode({ head, wrap: encode(wrap), body });
 }
@@ -112,9 +104,9 @@ export function openEnvelope(
   const prekey = keyOf(wrap.prekey);
   if (!prekey) throw new PatchcordError('prekey_unknown', `Prekey ${wrap.prekey} is not kept any more.`);
   const wrapKey = derive(prekey.decapsulate(wrap.kem), wrapBinding(ns, wrap.to, wrap.prekey, head, body));
-  const secret = shaped(zSecret, unpad(open(wrapKey, head, wrap.key)), 'envelope secret');
+  const secret = shaped(zSecret, open(wrapKey, head, wrap.key), 'envelope secret');
   if (!timingSafeEqual(commit, derive(secret.key, ['commit']))) throw invalid('It commits to another key.');
-  const shared = unpad(open(derive(secret.key, ['body']), head, body));
+  const shared = open(derive(secret.key, ['body']), head, body);
   const signed = signedPart(head, shared, secret.own, wrap.to, wrap.prekey);
   verifySignature(secret.from, CONTEXT, signed, secret.sig);
   const letter = join(shaped(zFields, shared, 'letter'), shaped(zFields, secret.own, 'letter'));
@@ -162,46 +154,12 @@ function derive(secret: Uint8Array, info: unknown[]): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), encode([CONTEXT, ...info]), 32));
 }
 
-/** ChaCha20-Poly1305 (RFC 8439). */
-function seal(key: Uint8Array, aad: Uint8Array, plain: Uint8Array): Uint8Array {
-  const cipher = createCipheriv('chacha20-poly1305', key, NONCE, { authTagLength: TAG_SIZE_BYTES });
-  cipher.setAAD(aad, { plaintextLength: plain.length });
-  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
-}
-
 function open(key: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array {
-  if (sealed.length < TAG_SIZE_BYTES) throw invalid('It is cut short.');
-  const decipher = createDecipheriv('chacha20-poly1305', key, NONCE, { authTagLength: TAG_SIZE_BYTES });
-  decipher.setAAD(aad, { plaintextLength: sealed.length - TAG_SIZE_BYTES });
-  decipher.setAuthTag(sealed.subarray(-TAG_SIZE_BYTES));
-  try {
-    return Buffer.concat([decipher.update(sealed.subarray(0, -TAG_SIZE_BYTES)), decipher.final()]);
-  } catch (cause) {
-    throw invalid('It was altered, or sealed with another key.', cause);
-  }
-}
-
-/**
- * Length, bytes, zeros, up to a size class: Padmé (Nikitin et al., PETS 2019, section 4), at most 12 % more, so
- * that a size tells its class only.
- */
-function pad(bytes: Uint8Array, sizeBytesMin: number): Uint8Array {
-  const padded = new Uint8Array(sizeClass(Math.max(sizeBytesMin, 4 + bytes.length)));
-  new DataView(padded.buffer).setUint32(0, bytes.length);
-  padded.set(bytes, 4);
-  return padded;
-}
-
-function unpad(padded: Uint8Array): Uint8Array {
-  const length = padded.length < 4 ? Infinity : new DataView(padded.buffer, padded.byteOffset).getUint32(0);
-  if (4 + length > padded.length) throw invalid('Its padding is wrong.');
-  return padded.subarray(4, 4 + length);
-}
-
-function sizeClass(sizeBytes: number): number {
-  const exponent = Math.floor(Math.log2(sizeBytes));
-  const step = 2 ** Math.max(0, exponent - Math.floor(Math.log2(exponent)) - 1);
-  return Math.ceil(sizeBytes / step) * step;
+  const padded = openOnce(key, aad, sealed);
+  if (!padded) throw invalid('It was cut short, altered, or sealed with another key.');
+  const plain = unpad(padded);
+  if (!plain) throw invalid('Its padding is wrong.');
+  return plain;
 }
 
 function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {

@@ -33,6 +33,7 @@ const ERRORS = {
   ticket_expired: { status: 410, retryable: false },
   ticket_used: { status: 410, retryable: false },
   ticket_refused: { status: 403, retryable: false },
+  join_rejected: { status: 403, retryable: false },
   // What peers send.
   frame_too_long: { status: 413, retryable: false },
   frame_malformed: { status: 400, retryable: false },

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { isErrorCode, PatchcordError } from './errors.ts';
-import { ADDRESSES_MAX, FRAME_SIZE_BYTES_MAX, MEMBERS_MAX } from './limits.ts';
-import { zRoster } from './roster.ts';
-import { zBytes, zMessageId, zMultiaddr, zNamespaceId, zPeerId } from './shapes.ts';
+import { FRAME_SIZE_BYTES_MAX } from './limits.ts';
+import { LANDMARKS_MAX } from './membership/sync.ts';
+import { bytesOf, zBytes, zMessageId, zNamespaceId } from './shapes.ts';
 
 /**
  * What two machines say on a link, after Noise: a sequence of frames, each a 4-byte big-endian length and that
@@ -33,31 +33,43 @@ const FRAMES = {
     code: z.string().max(60).refine(isErrorCode, 'not an error code'),
     retry: z.boolean(),
   }),
-  /** Statements of a namespace log, in an order in which each can be checked. */
+  /**
+   * What the sender holds of a namespace: landmarks of its log, and which namespace key. Answered by the statements
+   * and the key that it lacks, and with `ask` by the same frame when it names statements that are not known.
+   */
+  heads: z.strictObject({
+    t: z.literal('heads'),
+    ns: zNamespaceId,
+    hashes: z.array(zNamespaceId).min(1).max(LANDMARKS_MAX),
+    /** SHA-256 of the newest namespace key that the sender holds. */
+    key: bytesOf(32).optional(),
+    ask: z.boolean(),
+  }),
+  /** Statements of a namespace log, in an order in which each can be checked; with `more`, say heads again for the next. */
   log: z.strictObject({
     t: z.literal('log'),
     ns: zNamespaceId,
     statements: z.array(zBytes).min(1).max(1_000),
+    more: z.boolean(),
   }),
-  /** The sender's own roster in a namespace. */
-  roster: z.strictObject({ t: z.literal('roster'), ns: zNamespaceId, revision: zCount, roster: zRoster }),
+  /** The namespace key whose hash the log names. */
+  key: z.strictObject({ t: z.literal('key'), ns: zNamespaceId, key: bytesOf(32) }),
+  /** What the sender tells the members of a namespace, sealed with the namespace key; see shared.ts. */
+  shared: z.strictObject({
+    t: z.literal('shared'),
+    ns: zNamespaceId,
+    epoch: z.int().min(1),
+    box: zBytes,
+  }),
   /** The sender's current prekey; see prekey.ts. */
   prekey: z.strictObject({ t: z.literal('prekey'), prekey: zBytes }),
-  /** Where members can be reached. */
-  addresses: z.strictObject({
-    t: z.literal('addresses'),
-    ns: zNamespaceId,
-    machines: z
-      .array(z.strictObject({ peer: zPeerId, addresses: z.array(zMultiaddr).max(ADDRESSES_MAX) }))
-      .max(MEMBERS_MAX),
-  }),
-  /** The sequence of the sender's prekey, and of each common namespace the hash of its log and its own roster's revision. */
+  /** The sequence of the sender's prekey, and of each common namespace SHA-256 over the heads of its log, ascending, and its own roster's revision. */
   digest: z.strictObject({
     t: z.literal('digest'),
     prekey: zCount,
-    namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: zBytes, roster: zCount })).max(1_000),
+    namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: bytesOf(32), roster: zCount })).max(1_000),
   }),
-  /** Asks for prekey, log, roster and addresses, after a digest that differed. */
+  /** Asks for prekey, roster and addresses: the digest differed, or what came could not be opened. */
   want: z.strictObject({ t: z.literal('want'), ns: zNamespaceId }),
 };
 
@@ -66,10 +78,11 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.parcel,
   FRAMES.ack,
   FRAMES.refuse,
+  FRAMES.heads,
   FRAMES.log,
-  FRAMES.roster,
+  FRAMES.key,
+  FRAMES.shared,
   FRAMES.prekey,
-  FRAMES.addresses,
   FRAMES.digest,
   FRAMES.want,
 ]);

@@ -88,3 +88,24 @@ export const WAIT_SECONDS_MAX = 3_600;
 export const PROGRESS_INTERVAL_MS = 15_000;
 /** unsend asks the home machine for at most this long before it answers `requested`. */
 export const UNSEND_ANSWER_MS = 5_000;
+
+/** Mailboxes at which an envelope for an absent machine is left. */
+export const MAILBOXES_PER_RECIPIENT = 3;
+/** A daemon that has run this long is one that rarely stops: a better mailbox than one that just started. */
+export const MAILBOX_UPTIME_LONG_MS = 24 * 3_600_000;
+/** What a mailbox keeps for one machine in one namespace, in envelopes and in their bytes, */
+export const MAILBOX_RECIPIENT_COUNT_MAX = 10_000;
+export const MAILBOX_RECIPIENT_SIZE_BYTES_MAX = 64 * 1024 * 1024;
+/** for all machines of one namespace, */
+export const MAILBOX_NAMESPACE_SIZE_BYTES_MAX = 256 * 1024 * 1024;
+/** and in all. Keys and indexes come on top, about 1 KB an envelope. */
+export const MAILBOX_COUNT_MAX = 100_000;
+export const MAILBOX_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
+/** What one machine may leave at a mailbox within this time, in envelopes and in their bytes. */
+export const MAILBOX_DEPOSITOR_WINDOW_MS = 3_600_000;
+export const MAILBOX_DEPOSITOR_COUNT_MAX = 10_000;
+export const MAILBOX_DEPOSITOR_SIZE_BYTES_MAX = 128 * 1024 * 1024;
+/** A mailbox keeps an envelope for this long, and up to a day longer: it sweeps whole days, UTC, by its own clock. */
+export const MAILBOX_RETENTION_MS = 7 * 24 * 3_600_000;
+/** Envelopes that one page of a mailbox offers, or one request says it has. */
+export const MAILBOX_PAGE_MAX = 500;

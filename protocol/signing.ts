@@ -40,12 +40,12 @@ export function verifySignature(
   if (!valid) throw new PatchcordError('signature_invalid', `Not signed by machine ${peerId}.`);
 }
 
-export function peerIdFromPublicKey(publicKey: Uint8Array): string {
+function peerIdFromPublicKey(publicKey: Uint8Array): string {
   return base58btc.baseEncode(Buffer.concat([PEER_ID_HEAD, publicKey]));
 }
 
 /** The 32-byte Ed25519 key inside a peer id; throws `signature_invalid` for a peer id of any other kind. */
-export function publicKeyFromPeerId(peerId: string): Uint8Array {
+function publicKeyFromPeerId(peerId: string): Uint8Array {
   const bytes = decodeBase58(peerId);
   if (bytes.length !== 38 || Buffer.compare(bytes.subarray(0, 6), PEER_ID_HEAD) !== 0) {
     throw new PatchcordError('signature_invalid', `Not an Ed25519 peer id: ${peerId.slice(0, 80)}.`);

@@ -2,8 +2,11 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
-import { ADDRESSES_MAX, TICKET_LENGTH_MAX } from './limits.ts';
-import { zBytes, zLabel, zMultiaddr, zNamespaceId, zPeerId, zTimeMs } from './shapes.ts';
+import { JOIN_NONCE_SIZE_BYTES } from './join-check.ts';
+import { ADDRESSES_MAX, MEMBERS_MAX, TICKET_LENGTH_MAX } from './limits.ts';
+import { LANDMARKS_MAX } from './membership/sync.ts';
+import { NAMESPACE_KEY_SIZE_BYTES } from './shared.ts';
+import { bytesOf, zBytes, zLabel, zMultiaddr, zNamespaceId, zPeerId, zTimeMs } from './shapes.ts';
 
 /**
  * The invite to a namespace: one line of text, `pc1:` and base64url (RFC 4648 section 5) of a deterministic CBOR
@@ -23,6 +26,8 @@ const zTicket = z.strictObject({
   secret: zBytes.refine((bytes) => bytes.length === SECRET_SIZE_BYTES),
   /** By the inviter's clock, which alone decides. */
   expires_at: zTimeMs,
+  /** People compare six digits before the machine is admitted; see join-check.ts. */
+  confirm: z.literal(true).optional(),
 });
 export type Ticket = z.infer<typeof zTicket>;
 
@@ -75,27 +80,61 @@ export function isJoinProof(
   return proof.length === expected.length && timingSafeEqual(proof, expected);
 }
 
-/** What the joiner asks. */
-const zJoinRequest = z.strictObject({
-  v: z.literal(1),
-  ns: zNamespaceId,
-  label: zLabel,
-  proof: zBytes.refine((bytes) => bytes.length === 32),
-});
+const zStatements = z.array(zBytes).max(1_000);
+const zLandmarks = z.array(zNamespaceId).min(1).max(LANDMARKS_MAX);
+
+/** What is asked outside of links, each in one request and one answer. */
+const zJoinRequest = z.discriminatedUnion('k', [
+  /** Asks for admission by a ticket. */
+  z.strictObject({
+    v: z.literal(1),
+    k: z.literal('join'),
+    ns: zNamespaceId,
+    label: zLabel,
+    proof: bytesOf(32),
+    /** When the ticket says `confirm`: the commitment to the joiner's nonce. */
+    commit: bytesOf(32).optional(),
+  }),
+  /** Opens the commitment, and waits for the decision; asked again while the answer is `pending`. */
+  z.strictObject({
+    v: z.literal(1),
+    k: z.literal('reveal'),
+    ns: zNamespaceId,
+    nonce: bytesOf(JOIN_NONCE_SIZE_BYTES),
+  }),
+  /**
+   * Asks where one stands: a member gets the statements that it lacks, a machine that was removed those that removed
+   * it. `known` are landmarks of what the asker has; `offer` are statements by which it is a member after all.
+   */
+  z.strictObject({
+    v: z.literal(1),
+    k: z.literal('standing'),
+    ns: zNamespaceId,
+    known: zLandmarks,
+    offer: zStatements.optional(),
+  }),
+]);
 export type JoinRequest = z.infer<typeof zJoinRequest>;
 
-/** What the inviter answers: the log that admits the joiner and where members are, or why not. */
 const zJoinAnswer = z.discriminatedUnion('k', [
+  /** The log as far as it fits, the namespace key, and where members are. The rest is asked for by `standing`. */
   z.strictObject({
     k: z.literal('admitted'),
-    statements: z.array(zBytes).min(1).max(1_000),
+    statements: zStatements,
+    key: bytesOf(NAMESPACE_KEY_SIZE_BYTES).optional(),
     machines: z
       .array(z.strictObject({ peer: zPeerId, addresses: z.array(zMultiaddr).max(ADDRESSES_MAX) }))
-      .max(1_000),
+      .max(MEMBERS_MAX),
   }),
+  /** The inviter's nonce; open the commitment. */
+  z.strictObject({ k: z.literal('check'), nonce: bytesOf(JOIN_NONCE_SIZE_BYTES) }),
+  /** Nobody has compared the digits yet. */
+  z.strictObject({ k: z.literal('pending') }),
+  /** Statements that the asker lacks, and landmarks of what the answerer has. */
+  z.strictObject({ k: z.literal('standing'), statements: zStatements, known: zLandmarks }),
   z.strictObject({
     k: z.literal('refused'),
-    code: z.enum(['ticket_expired', 'ticket_used', 'ticket_refused']),
+    code: z.enum(['ticket_expired', 'ticket_used', 'ticket_refused', 'join_rejected', 'not_member']),
   }),
 ]);
 export type JoinAnswer = z.infer<typeof zJoinAnswer>;

@@ -12,6 +12,17 @@ export const zMessageView = z.object({
   message_id: z.string(),
   from: z.string().describe('name@namespace of the sender, verified by the daemon'),
   from_machine: z.string().describe("label of the sender's machine"),
+  from_peer_id: z.string().optional().describe("peer id, made from the public key, of the sender's machine"),
+  verified: z
+    .enum(['sealed', 'local'])
+    .optional()
+    .describe(
+      'sealed: signed by the machine of the sender and sealed to this one; local: sent on this machine',
+    ),
+  moved_from: z
+    .string()
+    .optional()
+    .describe('label, or end of the key, of the machine from which this agent name wrote before it moved'),
   to: z.string().describe('name@namespace of the recipient'),
   namespace: z.string(),
   content: z.string(),

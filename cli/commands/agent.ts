@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { inline } from '../../mcp/frame.ts';
 import { cliOf } from '../cli.ts';
 import { connect } from '../connection.ts';
-import { agentsText } from '../status-text.ts';
+import { agentsText, nameHeldLines } from '../status-text.ts';
 
 /** `agent add|list|remove|token`. */
 export function addAgentCommands(program: Command): void {
@@ -15,8 +15,8 @@ export function addAgentCommands(program: Command): void {
     .action(async (address: string, _options: unknown, command: Command) => {
       const cli = cliOf(command);
       const added = await (await connect(cli)).admin.addAgent(address);
-      const text = added.added === false ? 'was there already' : 'added';
-      await cli.show({ json: added, text: `${inline(added.agent)}: ${text}.` });
+      const line = `${inline(added.agent)}: ${added.added === false ? 'was there already' : 'added'}.`;
+      await cli.show({ json: added, text: [line, ...nameHeldLines(added)].join('\n') });
     });
 
   agent

@@ -1,28 +1,42 @@
 import type { Command } from 'commander';
-import type { JoinView } from '../../protocol/admin-views.ts';
 import { inline } from '../../mcp/frame.ts';
+import { parseName } from '../../protocol/address.ts';
 import { cliOf } from '../cli.ts';
 import { connect } from '../connection.ts';
-import { durationMs } from '../options.ts';
-import { readText } from '../stdin.ts';
+import { recoveryText } from '../recovery-words.ts';
 import { membersText, namespacesText } from '../status-text.ts';
-import { TICKET_LENGTH_MAX } from '../../protocol/limits.ts';
+import { addInviteCommands } from './namespace-invite.ts';
+import { addJoinCommand } from './namespace-join.ts';
+import { addMemberCommands } from './namespace-member.ts';
 
-/** `namespace create|list|members|invite|join`. */
+/** `namespace ...`: circles of machines. */
 export function addNamespaceCommands(program: Command): void {
-  const namespace = program.command('namespace').description('create, join and look at namespaces');
+  const namespace = program
+    .command('namespace')
+    .description('create, join, leave and look at namespaces, and decide who is in them');
+  addCreateCommand(namespace);
+  addInviteCommands(namespace);
+  addJoinCommand(namespace);
+  addListCommands(namespace);
+  addMemberCommands(namespace);
+}
 
+function addCreateCommand(namespace: Command): void {
   namespace
     .command('create')
     .argument('<name>')
-    .description('create a namespace with this machine as its admin')
+    .description('create a namespace with this machine as its admin; prints its recovery words once')
     .action(async (name: string, _options: unknown, command: Command) => {
       const cli = cliOf(command);
       const created = await (await connect(cli)).admin.createNamespace(name);
-      const next = `Add an agent with \`patchcord agent add NAME@${created.namespace}\`.`;
-      await cli.show({ json: created, text: `Created ${inline(created.namespace)}. ${next}` });
+      const shown = inline(created.namespace);
+      const head = `Created ${shown}. Add an agent with \`patchcord agent add NAME@${shown}\`.`;
+      const words = recoveryText(created.namespace, created.recovery_phrase);
+      await cli.show({ json: created, text: `${head}\n\n${words}` });
     });
+}
 
+function addListCommands(namespace: Command): void {
   namespace
     .command('list')
     .description('list the namespaces of this machine')
@@ -38,35 +52,13 @@ export function addNamespaceCommands(program: Command): void {
     .description('list the machines of a namespace')
     .action(async (name: string, _options: unknown, command: Command) => {
       const cli = cliOf(command);
-      const members = await (await connect(cli)).admin.members(name);
-      await cli.show({ json: { members }, text: membersText(members) });
+      const { admin } = await connect(cli);
+      const members = await admin.members(name);
+      const known = parseName(name, 'namespace name');
+      const views = await admin.namespaces();
+      // Whoever was removed still knows who was there then, which is not who is there now.
+      const removed = views.filter((view) => view.role === 'removed' && view.namespace === known);
+      const text = [...removed.map((view) => namespacesText([view])), membersText(members)].join('\n');
+      await cli.show({ json: { members }, text });
     });
-
-  namespace
-    .command('invite')
-    .argument('<namespace>')
-    .description('print a ticket that lets one machine join; keep it as secret as a password')
-    .option('--ttl <duration>', 'how long the ticket holds, such as 10m, 1h, 7d (default: 10m)', durationMs)
-    .action(async (name: string, options: { ttl?: number }, command: Command) => {
-      const cli = cliOf(command);
-      const { ticket, expires_at } = await (await connect(cli)).admin.invite(name, options.ttl);
-      await cli.show({ json: { ticket, expires_at }, text: ticket });
-    });
-
-  namespace
-    .command('join')
-    .argument('<ticket>', 'what `namespace invite` printed; - reads it from stdin')
-    .description('join a namespace by ticket')
-    .action(async (ticket: string, _options: unknown, command: Command) => {
-      const cli = cliOf(command);
-      const text = await readText(ticket, 2 * TICKET_LENGTH_MAX);
-      const joined = await (await connect(cli)).admin.join(text.trim());
-      await cli.show({ json: joined, text: joinText(joined) });
-    });
-}
-
-function joinText(view: JoinView): string {
-  const name = inline(view.namespace);
-  if (!view.joined) return `This machine is a member of ${name} already.`;
-  return `Joined ${name}, admitted by "${inline(view.admitted_by)}":\n${membersText(view.members)}`;
 }

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import {
+  zCreatedNamespaceView,
   zInviteView,
-  zJoinView,
+  zJoinCheckView,
   zLocalAgentView,
+  zMemberView,
   zNamespaceView,
   zStatusView,
 } from '../../protocol/admin-views.ts';
@@ -11,12 +13,16 @@ import type { Admin } from './admin.ts';
 import {
   zAgentBody,
   zAgentsAnswer,
+  zDecisionBody,
   zHealth,
   zInviteBody,
+  zJoinAnswer,
   zJoinBody,
+  zJoinsAnswer,
   zMembersAnswer,
   zNamespaceBody,
   zNamespacesAnswer,
+  zRecoveryBody,
   zStopAnswer,
   zTokenAnswer,
   zWhoami,
@@ -50,6 +56,8 @@ export interface AdminRouteParts {
 }
 
 const zNamespaceParams = z.object({ name: z.string() });
+const zCheckParams = zNamespaceParams.extend({ code: z.string() });
+const zMemberParams = zNamespaceParams.extend({ machine: z.string() });
 const zAgentParams = z.object({ address: z.string() });
 
 export function daemonRoutes(app: App, parts: AdminRouteParts): void {
@@ -91,7 +99,7 @@ export function daemonRoutes(app: App, parts: AdminRouteParts): void {
 export function adminRoutes(app: App, admin: Admin): void {
   app.post(
     '/api/namespaces',
-    { schema: { body: zNamespaceBody, response: { 200: zNamespaceView } } },
+    { schema: { body: zNamespaceBody, response: { 200: zCreatedNamespaceView } } },
     async ({ body }) => admin.createNamespace(body.name),
   );
   app.get('/api/namespaces', { schema: { response: { 200: zNamespacesAnswer } } }, async () => ({
@@ -105,11 +113,13 @@ export function adminRoutes(app: App, admin: Admin): void {
   app.post(
     '/api/namespaces/:name/invites',
     { schema: { params: zNamespaceParams, body: zInviteBody.optional(), response: { 200: zInviteView } } },
-    async ({ params, body }) => admin.invite(params.name, body?.ttl_ms),
+    async ({ params, body }) =>
+      admin.invite(params.name, { ttlMs: body?.ttl_ms, role: body?.role, confirm: body?.confirm }),
   );
-  app.post('/api/joins', { schema: { body: zJoinBody, response: { 200: zJoinView } } }, async ({ body }) =>
+  app.post('/api/joins', { schema: { body: zJoinBody, response: { 200: zJoinAnswer } } }, async ({ body }) =>
     admin.join(body.ticket),
   );
+  membershipRoutes(app, admin);
 
   app.post(
     '/api/agents',
@@ -127,5 +137,42 @@ export function adminRoutes(app: App, admin: Admin): void {
     '/api/agents/:address/tokens',
     { schema: { params: zAgentParams, response: { 200: zTokenAnswer } } },
     async ({ params }) => admin.newToken(params.address),
+  );
+}
+
+/** Who comes into a namespace, who goes, and who decides that. */
+function membershipRoutes(app: App, admin: Admin): void {
+  app.get(
+    '/api/namespaces/:name/joins',
+    { schema: { params: zNamespaceParams, response: { 200: zJoinsAnswer } } },
+    async ({ params }) => ({ joins: await admin.joinChecks(params.name) }),
+  );
+  app.post(
+    '/api/namespaces/:name/joins/:code',
+    { schema: { params: zCheckParams, body: zDecisionBody, response: { 200: zJoinCheckView } } },
+    async ({ params, body }) => admin.decideJoin(params.name, params.code, body.accept),
+  );
+  app.delete(
+    '/api/namespaces/:name/members/:machine',
+    { schema: { params: zMemberParams, response: { 200: zMemberView } } },
+    async ({ params }) => admin.removeMember(params.name, params.machine),
+  );
+  app.post(
+    '/api/namespaces/:name/members/:machine/promotion',
+    { schema: { params: zMemberParams, response: { 200: zMemberView } } },
+    async ({ params }) => admin.promote(params.name, params.machine),
+  );
+  app.delete(
+    '/api/namespaces/:name/membership',
+    { schema: { params: zNamespaceParams } },
+    async ({ params }, reply) => {
+      await admin.leave(params.name);
+      return reply.code(204).send();
+    },
+  );
+  app.post(
+    '/api/namespaces/:name/recovery',
+    { schema: { params: zNamespaceParams, body: zRecoveryBody, response: { 200: zNamespaceView } } },
+    async ({ params, body }) => admin.recover(params.name, body.phrase, body.remove),
   );
 }

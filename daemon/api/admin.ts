@@ -1,5 +1,8 @@
 import type {
+  CreatedNamespaceView,
   InviteView,
+  JoinCheckView,
+  JoinPendingView,
   JoinView,
   LocalAgentView,
   MemberView,
@@ -15,14 +18,40 @@ import type { MessageView } from '../../protocol/views.ts';
 export interface Admin {
   status(): Promise<MachineStatus>;
   /** Creates a namespace with this machine as its admin. Throws `invalid_name`, `namespace_exists`. */
-  createNamespace(name: string): Promise<NamespaceView>;
+  createNamespace(name: string): Promise<CreatedNamespaceView>;
   namespaces(): Promise<NamespaceView[]>;
   /** Throws `unknown_namespace`. */
   members(namespace: string): Promise<MemberView[]>;
   /** A single-use ticket. Throws `unknown_namespace`, `not_admin`, `too_many`, `invalid_input` for a bad ttl. */
-  invite(namespace: string, ttlMs?: number): Promise<InviteView>;
-  /** Joins by ticket. Throws the `ticket_*` codes, `peer_unreachable`, `namespace_exists`. */
-  join(ticket: string): Promise<JoinView>;
+  invite(namespace: string, options?: InviteOptions): Promise<InviteView>;
+  /**
+   * Joins by ticket. For a ticket that asks for a check it answers with the six digits, at once the first time and
+   * then after up to ten seconds, until the other side has decided: call it again with the same ticket. Throws the
+   * `ticket_*` codes, `join_rejected`, `peer_unreachable`, `namespace_exists`.
+   */
+  join(ticket: string): Promise<JoinView | JoinPendingView>;
+  /** Joins of a namespace that wait for somebody here to compare the digits. Throws `unknown_namespace`. */
+  joinChecks(namespace: string): Promise<JoinCheckView[]>;
+  /**
+   * Lets the join with these digits in, or turns it away. Throws `unknown_namespace`, `not_admin`, `not_found` when
+   * no join shows them.
+   */
+  decideJoin(namespace: string, code: string, accept: boolean): Promise<JoinCheckView>;
+  /**
+   * Removes a machine, named by label or peer id. Throws `unknown_namespace`, `not_admin`, `not_found`, and
+   * `invalid_input` for the last admin, for this machine, and for a label that several machines have.
+   */
+  removeMember(namespace: string, machine: string): Promise<MemberView>;
+  /** Makes a machine an admin. Throws like removeMember. */
+  promote(namespace: string, machine: string): Promise<MemberView>;
+  /** This machine leaves, or forgets a namespace that it is out of; its agents in it go. Throws `unknown_namespace`, `invalid_input` for the last admin of others. */
+  leave(namespace: string): Promise<void>;
+  /**
+   * Makes this machine an admin by the words that were printed when the namespace was created; `remove` names a
+   * machine to remove with the same authority. Throws `unknown_namespace`, `invalid_input` for words that are none,
+   * `forbidden` for those of another namespace, and like removeMember.
+   */
+  recover(namespace: string, phrase: string, remove?: string): Promise<NamespaceView>;
   /** Adds an agent; one that is there already is returned as it is. Throws `invalid_name`, `unknown_namespace`, `name_taken`. */
   addAgent(address: string): Promise<LocalAgentView>;
   agents(): Promise<LocalAgentView[]>;
@@ -34,6 +63,15 @@ export interface Admin {
   agentOfToken(token: string): Promise<string | undefined>;
   /** Pending messages, oldest first; marks and leases nothing. Throws `unknown_agent`, `invalid_input` for a bad limit. */
   peek(address: string, limit: number): Promise<{ pending: MessageView[]; total: number }>;
+}
+
+export interface InviteOptions {
+  /** Milliseconds; 10 minutes unless told otherwise. */
+  ttlMs?: number | undefined;
+  /** `member` unless told otherwise. A keeper may hold mail for others and hosts no agents. */
+  role?: 'admin' | 'member' | 'keeper' | undefined;
+  /** People compare six digits before the machine is let in. */
+  confirm?: boolean | undefined;
 }
 
 /** The part of the status that the machine knows; the daemon adds its process and addresses. */

@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { zLocalAgentView, zMemberView, zNamespaceView } from '../../protocol/admin-views.ts';
+import {
+  zJoinCheckView,
+  zJoinPendingView,
+  zJoinView,
+  zLocalAgentView,
+  zMemberView,
+  zNamespaceView,
+} from '../../protocol/admin-views.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
 import { zMessageView, zSelf } from '../../protocol/views.ts';
 
@@ -25,13 +32,23 @@ export const zWhoami = z.object({ owner: z.boolean(), agent: z.string().optional
 const zAnyName = z.string().max(1_000);
 
 export const zNamespaceBody = z.object({ name: zAnyName });
-export const zInviteBody = z.object({ ttl_ms: z.number().optional() });
+export const zInviteBody = z.object({
+  ttl_ms: z.number().optional(),
+  role: z.enum(['admin', 'member', 'keeper']).optional(),
+  confirm: z.boolean().optional(),
+});
 export const zJoinBody = z.object({ ticket: z.string().max(100_000) });
+export const zDecisionBody = z.object({ accept: z.boolean() });
+/** The words travel in a body only: what is in a URL or on a command line, others can read. */
+export const zRecoveryBody = z.object({ phrase: z.string().max(4_096), remove: zAnyName.optional() });
 export const zAgentBody = z.object({ agent: zAnyName });
 export const zSessionBody = z.object({ agent: zAnyName, client: zAnyName });
 
 export const zNamespacesAnswer = z.object({ namespaces: z.array(zNamespaceView) });
 export const zMembersAnswer = z.object({ members: z.array(zMemberView) });
+export const zJoinsAnswer = z.object({ joins: z.array(zJoinCheckView) });
+/** Only the view of a join that waits has digits to compare. */
+export const zJoinAnswer = z.union([zJoinPendingView, zJoinView]);
 export const zAgentsAnswer = z.object({ agents: z.array(zLocalAgentView) });
 export const zTokenAnswer = z.object({ agent: z.string(), token: z.string() });
 

@@ -5,10 +5,11 @@ export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** Numbers only: no name of a machine, an agent or a namespace goes into a monitoring system. */
 export function metricsText(status: MachineStatus, own: { version: string; sessions: number }): string {
+  const memberOf = status.namespaces.filter(({ role }) => role !== 'removed');
   const pending = status.agents.map((agent) => agent.pending);
   return [
     gauge('info', 'The running version.', 1, `{version="${own.version.replaceAll(/["\\\n]/g, '')}"}`),
-    gauge('namespaces', 'Namespaces that this machine is a member of.', status.namespaces.length),
+    gauge('namespaces', 'Namespaces that this machine is a member of.', memberOf.length),
     gauge('links', 'Machines that this one keeps a link to.', status.links.length),
     gauge('links_up', 'Links that are up.', status.links.filter((link) => link.up).length),
     gauge('queued_parcels', 'Parcels that wait for a machine.', sum(status.links.map((link) => link.queued))),

@@ -1,14 +1,19 @@
 import {
+  zCreatedNamespaceView,
   zInviteView,
-  zJoinView,
+  zJoinCheckView,
   zLocalAgentView,
+  zMemberView,
   zNamespaceView,
   zStatusView,
 } from '../../protocol/admin-views.ts';
+import type { JoinPendingView, JoinView } from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Admin } from '../api/admin.ts';
 import {
   zAgentsAnswer,
+  zJoinAnswer,
+  zJoinsAnswer,
   zMembersAnswer,
   zNamespacesAnswer,
   zPeekAnswer,
@@ -27,12 +32,16 @@ const zMachineStatus = zStatusView.omit({
   started_at: true,
 });
 
-/** The Admin contract over the socket. */
-export function createAdmin(wire: Wire): Admin {
+/** The Admin contract over the socket; a join, which waits for people, can be given up. */
+export interface AdminClient extends Admin {
+  join(ticket: string, signal?: AbortSignal): Promise<JoinView | JoinPendingView>;
+}
+
+export function createAdmin(wire: Wire): AdminClient {
   return {
     status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zMachineStatus }),
     createNamespace: async (name) =>
-      wire.ask({ method: 'POST', path: '/api/namespaces', body: { name }, answer: zNamespaceView }),
+      wire.ask({ method: 'POST', path: '/api/namespaces', body: { name }, answer: zCreatedNamespaceView }),
     async namespaces() {
       const answer = await wire.ask({ method: 'GET', path: '/api/namespaces', answer: zNamespacesAnswer });
       return answer.namespaces;
@@ -41,13 +50,16 @@ export function createAdmin(wire: Wire): Admin {
       const path = `${namespacePath(namespace)}/members`;
       return (await wire.ask({ method: 'GET', path, answer: zMembersAnswer })).members;
     },
-    async invite(namespace, ttlMs) {
-      const body = ttlMs === undefined ? {} : { ttl_ms: ttlMs };
+    async invite(namespace, options = {}) {
+      const { ttlMs, role, confirm } = options;
+      // JSON leaves out what is undefined.
+      const body = { ttl_ms: ttlMs, role, confirm };
       const path = `${namespacePath(namespace)}/invites`;
       return wire.ask({ method: 'POST', path, body, answer: zInviteView });
     },
-    join: async (ticket) =>
-      wire.ask({ method: 'POST', path: '/api/joins', body: { ticket }, answer: zJoinView }),
+    join: async (ticket, signal) =>
+      wire.ask({ method: 'POST', path: '/api/joins', body: { ticket }, answer: zJoinAnswer, signal }),
+    ...memberships(wire),
     addAgent: async (agent) =>
       wire.ask({ method: 'POST', path: '/api/agents', body: { agent }, answer: zLocalAgentView }),
     async agents() {
@@ -60,6 +72,33 @@ export function createAdmin(wire: Wire): Admin {
     async peek(address, limit) {
       const query = new URLSearchParams({ status: 'pending', limit: String(limit), as: address });
       return wire.ask({ method: 'GET', path: `/api/inbox?${query.toString()}`, answer: zPeekAnswer });
+    },
+  };
+}
+
+function memberships(
+  wire: Wire,
+): Pick<AdminClient, 'joinChecks' | 'decideJoin' | 'removeMember' | 'promote' | 'leave' | 'recover'> {
+  return {
+    async joinChecks(namespace) {
+      const path = `${namespacePath(namespace)}/joins`;
+      return (await wire.ask({ method: 'GET', path, answer: zJoinsAnswer })).joins;
+    },
+    async decideJoin(namespace, code, accept) {
+      const path = `${namespacePath(namespace)}/joins/${encodeURIComponent(code)}`;
+      return wire.ask({ method: 'POST', path, body: { accept }, answer: zJoinCheckView });
+    },
+    removeMember: async (namespace, machine) =>
+      wire.ask({ method: 'DELETE', path: memberPath(namespace, machine), answer: zMemberView }),
+    async promote(namespace, machine) {
+      const path = `${memberPath(namespace, machine)}/promotion`;
+      return wire.ask({ method: 'POST', path, answer: zMemberView });
+    },
+    leave: async (namespace) =>
+      wire.tell({ method: 'DELETE', path: `${namespacePath(namespace)}/membership` }),
+    async recover(namespace, phrase, remove) {
+      const path = `${namespacePath(namespace)}/recovery`;
+      return wire.ask({ method: 'POST', path, body: { phrase, remove }, answer: zNamespaceView });
     },
   };
 }
@@ -77,6 +116,10 @@ async function agentOfToken(wire: Wire, token: string): Promise<string | undefin
 
 function namespacePath(namespace: string): string {
   return `/api/namespaces/${encodeURIComponent(namespace)}`;
+}
+
+function memberPath(namespace: string, machine: string): string {
+  return `${namespacePath(namespace)}/members/${encodeURIComponent(machine)}`;
 }
 
 function agentPath(address: string): string {

@@ -1,9 +1,9 @@
 import type { Messenger } from '../../mcp/messenger.ts';
 import { zStatusView } from '../../protocol/admin-views.ts';
 import type { StatusView } from '../../protocol/admin-views.ts';
-import type { Admin } from '../api/admin.ts';
 import { zStopAnswer } from '../api/answers.ts';
 import { createAdmin } from './admin.ts';
+import type { AdminClient } from './admin.ts';
 import { openSession } from './session.ts';
 import { createWire } from './wire.ts';
 import type { WireOptions } from './wire.ts';
@@ -11,7 +11,7 @@ import type { WireOptions } from './wire.ts';
 /** A running daemon, seen from another process of the same user. */
 export interface Client {
   messenger: Messenger;
-  admin: Admin;
+  admin: AdminClient;
   /** The whole status: the machine's, and the daemon's process and addresses. */
   status(): Promise<StatusView>;
   /** Asks the daemon to stop; it answers before it does. */

@@ -1,39 +1,56 @@
 import { createHash } from 'node:crypto';
+import pLimit from 'p-limit';
 import { formatAddress, parseAddress } from '../../protocol/address.ts';
-import { PatchcordError } from '../../protocol/errors.ts';
+import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { newId } from '../../protocol/ids.ts';
 import { AGENTS_PER_MACHINE_MAX } from '../../protocol/limits.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
+import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { LocalAgent } from './directory-store.ts';
 import type { Directory } from './directory.ts';
+import { said } from './membership.ts';
 import type { DirectorySync } from './sync.ts';
 
 const TOKEN_PREFIX = 'pct_';
 
-/** The agents that live on this machine: their names, their bearer tokens, and whether they are here. */
+/**
+ * The agents that live on this machine: their names, which are claims in the namespace log, their bearer tokens, and
+ * whether they are here.
+ */
 export class Agents {
   readonly #directory: Directory;
   readonly #sync: DirectorySync;
+  readonly #signer: Signer;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Log;
   /** Adds run one after another, so that one name is not added twice. */
-  #adding: Promise<unknown> = Promise.resolve();
+  readonly #adding = pLimit(1);
 
-  constructor(parts: { directory: Directory; sync: DirectorySync; clock: Clock; random: Random; log: Log }) {
+  constructor(parts: {
+    directory: Directory;
+    sync: DirectorySync;
+    signer: Signer;
+    clock: Clock;
+    random: Random;
+    log: Log;
+  }) {
     this.#directory = parts.directory;
     this.#sync = parts.sync;
+    this.#signer = parts.signer;
     this.#clock = parts.clock;
     this.#random = parts.random;
     this.#log = parts.log;
   }
 
-  /** The agent of that address, added when it is new. Throws `invalid_name`, `unknown_namespace`, `name_taken`, `too_many`. */
+  /**
+   * The agent of that address, added when it is new. Throws `invalid_name`, `unknown_namespace`, `not_member`,
+   * `name_taken`, `too_many`.
+   */
   add(address: string): Promise<LocalAgent> {
-    const added = this.#adding.then(() => this.#add(address));
-    this.#adding = added.catch(() => undefined);
-    return added;
+    return this.#adding(() => this.#add(address));
   }
 
   /** Throws `invalid_name`, `unknown_namespace`, `unknown_agent`. */
@@ -55,7 +72,20 @@ export class Agents {
     this.#directory.online.delete(agent.id);
     for (const [hash, owner] of this.#directory.tokens)
       if (owner === agent.id) this.#directory.tokens.delete(hash);
+    await this.#release(agent);
     this.#sync.announceRoster(agent.ns);
+  }
+
+  /** Claims the names of agents that hold none, where that is possible: this machine was out for a while, or a name became free. */
+  async claimNames(ns: string): Promise<void> {
+    for (const agent of this.#directory.agents.values()) {
+      if (agent.ns !== ns || !this.#isNameless(agent)) continue;
+      try {
+        await this.#claim(agent);
+      } catch (error) {
+        this.#log.warn({ agent: agent.name, code: asPatchcordError(error).code }, 'a name was not claimed');
+      }
+    }
   }
 
   /** A session of the agent opened. */
@@ -93,11 +123,19 @@ export class Agents {
     const log = this.#directory.namespaceByName(address.namespace);
     const known = this.#directory.localAgent(log.id, address.name);
     if (known) return known;
-    const holder = this.#directory.listings(log.id).find(({ card }) => card.name === address.name);
+    this.#directory.assertMember(log);
+    if (log.members.get(this.#signer.peerId)?.role === 'keeper') {
+      throw new PatchcordError(
+        'not_member',
+        `This machine is a keeper in ${log.name}: it holds mail for others and hosts no agents.`,
+        'Add the agent on another machine.',
+      );
+    }
+    const holder = log.claims.get(address.name);
     if (holder) {
       throw new PatchcordError(
         'name_taken',
-        `${formatAddress(address)} lives on ${holder.label} already.`,
+        `${formatAddress(address)} lives on ${this.#directory.labelOf(log.id, holder.machine)} already.`,
         'Choose another name, or remove it there first.',
       );
     }
@@ -109,20 +147,34 @@ export class Agents {
         'Remove one first.',
       );
     }
-    const now = this.#clock.now();
-    const id = newId(now, this.#random.bytes);
-    const agent: LocalAgent = {
-      id,
-      ns: log.id,
-      name: address.name,
-      claimedAtMs: now,
-      lastSeenMs: 0,
-      client: '',
-    };
-    await this.#directory.store.putAgent(agent);
-    this.#directory.agents.set(id, agent);
+    const id = newId(this.#clock.now(), this.#random.bytes);
+    const agent: LocalAgent = { id, ns: log.id, name: address.name, lastSeenMs: 0, client: '' };
+    await this.#claim(agent);
     this.#sync.announceRoster(log.id);
     return agent;
+  }
+
+  /** The claim and the agent in one batch. */
+  async #claim(agent: LocalAgent): Promise<void> {
+    await this.#directory.changeLog(agent.ns, (log) => {
+      const draft = { k: 'claim' as const, agent: agent.id, name: agent.name };
+      const change = said({ log: log!, added: [] }, draft, this.#clock.now(), this.#signer);
+      return { ...change, agent };
+    });
+  }
+
+  async #release(agent: LocalAgent): Promise<void> {
+    const { peerId } = this.#signer;
+    await this.#directory.changeLog(agent.ns, (log) => {
+      if (!log || !log.members.has(peerId) || !claims(log, agent.id)) return undefined;
+      return said({ log, added: [] }, { k: 'release', agent: agent.id }, this.#clock.now(), this.#signer);
+    });
+  }
+
+  #isNameless(agent: LocalAgent): boolean {
+    const log = this.#directory.logs.get(agent.ns);
+    const role = log?.members.get(this.#signer.peerId)?.role;
+    return role !== undefined && role !== 'keeper' && !log!.claims.has(agent.name);
   }
 
   async #touch(agentId: string, client: string): Promise<void> {
@@ -133,6 +185,11 @@ export class Agents {
     this.#sync.announceRoster(agent.ns);
     await this.#directory.store.putAgent(seen);
   }
+}
+
+/** Whether an agent holds a name, or wants one that another holds. */
+function claims(log: NamespaceLog, agentId: string): boolean {
+  return [...log.claims.values(), ...log.lost].some(({ agent }) => agent === agentId);
 }
 
 function hashOf(token: string): string {

@@ -1,4 +1,5 @@
-import type { Role } from '../../protocol/membership.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
+import type { Role, SignedStatement } from '../../protocol/membership/statement.ts';
 import type { Roster } from '../../protocol/roster.ts';
 import { below } from '../store/mail-records.ts';
 import type { Journal } from '../store/journal.ts';
@@ -8,7 +9,6 @@ export interface LocalAgent {
   id: string;
   ns: string;
   name: string;
-  claimedAtMs: number;
   lastSeenMs: number;
   client: string;
 }
@@ -20,14 +20,32 @@ export interface Invite {
   secret: Uint8Array;
   role: Role;
   expiresAtMs: number;
+  /** People compare six digits before the machine is let in. */
+  confirm?: boolean;
   /** The machine that joined by it. */
   usedBy?: string;
+}
+
+/** One step of a namespace log, and what is stored with it. */
+export interface LogChange {
+  /** The log as it is afterwards. */
+  log: NamespaceLog;
+  added: readonly SignedStatement[];
+  /** The invite that the statements used up. */
+  invite?: Invite | undefined;
+  /** The namespace key that they made. */
+  key?: Uint8Array | undefined;
+  /** The agent whose name they claimed. */
+  agent?: LocalAgent | undefined;
+  /** The machine that told the statements, unless they were made here. */
+  from?: string | undefined;
 }
 
 /**
  * What the directory keeps across restarts. One line a kind of record:
  *
  *     statement/NS/HASH   bytes of a signed statement
+ *     namespace-key/NS    the newest namespace key, 32 bytes
  *     invite/ID           Invite
  *     prekey/MACHINE      bytes of a signed prekey, the newest known
  *     roster/NS/MACHINE   Roster, as that machine announced it last
@@ -53,6 +71,10 @@ export class DirectoryStore {
         ns: names[0]!,
         bytes: value,
       })),
+      keys: (await all<Uint8Array>('namespace-key/')).map(({ names, value }) => ({
+        ns: names[0]!,
+        key: value,
+      })),
       invites: (await all<Invite>('invite/')).map(({ value }) => value),
       rosters: (await all<Roster>('roster/')).map(({ names, value }) => ({
         ns: names[0]!,
@@ -69,16 +91,36 @@ export class DirectoryStore {
     };
   }
 
-  /** Statements, and the invite that they used up, in one batch: an invite is used exactly when its admit exists. */
-  async putStatements(
-    ns: string,
-    statements: readonly { hash: string; bytes: Uint8Array }[],
-    used?: Invite,
-  ): Promise<void> {
+  /** What changes with a namespace log, in one batch: an invite is used exactly when its admit exists. */
+  async putChange(ns: string, { added, invite, key, agent }: Omit<LogChange, 'log'>): Promise<void> {
     await this.#journal.transact(async (tx) => {
-      for (const { hash, bytes } of statements) tx.put(`statement/${ns}/${hash}`, bytes);
-      if (used) tx.put(`invite/${used.id}`, used);
+      for (const { hash, bytes } of added) tx.put(`statement/${ns}/${hash}`, bytes);
+      if (invite) tx.put(`invite/${invite.id}`, invite);
+      if (key) tx.put(`namespace-key/${ns}`, key);
+      if (agent) tx.put(`agent/${agent.id}`, agent);
     });
+  }
+
+  async putKey(ns: string, key: Uint8Array): Promise<void> {
+    await this.#journal.transact(async (tx) => tx.put(`namespace-key/${ns}`, key));
+  }
+
+  async dropKey(ns: string): Promise<void> {
+    await this.#journal.transact(async (tx) => tx.delete(`namespace-key/${ns}`));
+  }
+
+  /** Removes every trace of a namespace that nobody is left to tell of. */
+  async forgetNamespace(ns: string): Promise<void> {
+    await this.#journal.transact(async (tx) => {
+      tx.delete(`namespace-key/${ns}`);
+      for (const kind of ['roster', 'statement']) {
+        for (const [key] of await tx.range(below(`${kind}/${ns}/`))) tx.delete(key);
+      }
+    });
+  }
+
+  async dropRoster(ns: string, machine: string): Promise<void> {
+    await this.#journal.transact(async (tx) => tx.delete(`roster/${ns}/${machine}`));
   }
 
   /** Adds an invite and removes those that are over. */

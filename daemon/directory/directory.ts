@@ -1,33 +1,26 @@
-import { nearestNames } from '../../protocol/address.ts';
+import pLimit from 'p-limit';
 import { PatchcordError } from '../../protocol/errors.ts';
-import type { Party } from '../../protocol/letter.ts';
 import { ADDRESSES_MAX } from '../../protocol/limits.ts';
-import {
-  addStatement,
-  openLog,
-  readStatement,
-  type Member,
-  type NamespaceLog,
-  type SignedStatement,
-} from '../../protocol/membership.ts';
+import { addStatements, openLog, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
+import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
 import type { AgentCard, Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
-import type { DirectoryStore, Invite, LocalAgent } from './directory-store.ts';
+import type { DirectoryStore, Invite, LocalAgent, LogChange } from './directory-store.ts';
 
-/** An agent somewhere in a namespace: its card, and whether its machine can be reached now. */
-export interface Listing {
-  card: AgentCard;
-  machine: string;
-  label: string;
-  platform: string;
-  online: boolean;
-  lastSeenMs: number;
+/** A namespace log before and after a change. */
+export interface LogStep {
+  before: NamespaceLog | undefined;
+  after: NamespaceLog;
+  added: readonly SignedStatement[];
+  /** The machine that told the statements, unless they were made here. */
+  from: string | undefined;
 }
 
 /**
- * Who is where: namespaces with their members, the agents of every machine, and addresses. It answers from
- * memory; every change is in the store before it is seen here.
+ * Who is where: namespaces with their members, what machines announce of their agents, prekeys and addresses. It
+ * answers from memory; every change is in the store before it is seen here.
  */
 export class Directory {
   readonly self: { peerId: string; label: string; platform: string };
@@ -40,6 +33,8 @@ export class Directory {
   readonly addresses = new Map<string, string[]>();
   /** The newest prekey of each other machine. */
   readonly prekeys = new Map<string, Prekey>();
+  /** The newest key that is held of each namespace. */
+  readonly keys = new Map<string, Uint8Array>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
   /** Machines with a link now. */
@@ -47,16 +42,27 @@ export class Directory {
   /** By `NS/MACHINE`. */
   readonly #rosters = new Map<string, Roster>();
   readonly #log: Log;
+  readonly #onLogChanged: (step: LogStep) => void;
+  /** Logs change one step after another, so that each step starts from what the last one stored. */
+  readonly #changing = pLimit(1);
 
-  constructor(self: { peerId: string; label: string; platform: string }, store: DirectoryStore, log: Log) {
-    this.self = self;
-    this.store = store;
-    this.#log = log;
+  constructor(parts: {
+    self: { peerId: string; label: string; platform: string };
+    store: DirectoryStore;
+    log: Log;
+    /** Called after each change of a namespace log. */
+    onLogChanged: (step: LogStep) => void;
+  }) {
+    this.self = parts.self;
+    this.store = parts.store;
+    this.#log = parts.log;
+    this.#onLogChanged = parts.onLogChanged;
   }
 
   async load(): Promise<void> {
     const stored = await this.store.load();
     this.#loadLogs(stored.statements);
+    for (const { ns, key } of stored.keys) this.keys.set(ns, key);
     for (const invite of stored.invites) this.invites.set(invite.id, invite);
     for (const { ns, machine, roster } of stored.rosters) this.#rosters.set(`${ns}/${machine}`, roster);
     for (const { machine, addresses } of stored.addresses) this.addresses.set(machine, addresses);
@@ -79,31 +85,65 @@ export class Directory {
     );
   }
 
+  /** The namespace of that name; one that this machine is a member of before one that it was removed from. */
   findNamespace(name: string): NamespaceLog | undefined {
-    return [...this.logs.values()].find((log) => log.name === name);
+    const named = [...this.logs.values()].filter((log) => log.name === name);
+    return named.find((log) => this.isMember(log)) ?? named[0];
+  }
+
+  /** Whether this machine is in. */
+  isMember(log: NamespaceLog): boolean {
+    return log.members.has(this.self.peerId);
+  }
+
+  /** Throws `not_member`, saying who removed this machine. */
+  assertMember(log: NamespaceLog): void {
+    const notice = this.removalNotice(log);
+    if (notice !== undefined) {
+      throw new PatchcordError('not_member', notice, 'Ask an admin there for a new invite.');
+    }
+  }
+
+  /** How this machine ceased to be a member; undefined while it is one. */
+  removalNotice(log: NamespaceLog): string | undefined {
+    if (this.isMember(log)) return undefined;
+    const removal = log.removed.get(this.self.peerId);
+    if (!removal) return `This machine is no member of ${log.name}.`;
+    if (removal.by === this.self.peerId) return `This machine has left ${log.name}.`;
+    const when = new Date(removal.at).toISOString();
+    const why = removal.reason === undefined ? '' : ` (${removal.reason})`;
+    return `This machine was removed from ${log.name} by ${this.labelOf(log.id, removal.by)}, ${when}${why}.`;
   }
 
   member(ns: string, machine: string): Member | undefined {
     return this.logs.get(ns)?.members.get(machine);
   }
 
+  /** Whether this machine and that one are both in. */
+  shares(ns: string, machine: string): boolean {
+    const log = this.logs.get(ns);
+    return log !== undefined && log.members.has(machine) && this.isMember(log);
+  }
+
   /** Namespaces that a machine shares with this one. */
   common(machine: string): NamespaceLog[] {
-    return [...this.logs.values()].filter(
-      (log) => log.members.has(machine) && log.members.has(this.self.peerId),
-    );
+    return [...this.logs.values()].filter((log) => this.shares(log.id, machine));
   }
 
   /** Every machine that shares a namespace with this one. */
   peers(): string[] {
     const peers = new Set<string>();
-    for (const log of this.logs.values()) for (const machine of log.members.keys()) peers.add(machine);
+    for (const log of this.logs.values()) {
+      if (this.isMember(log)) for (const machine of log.members.keys()) peers.add(machine);
+    }
     peers.delete(this.self.peerId);
     return [...peers];
   }
 
   labelOf(ns: string, machine: string): string {
-    return this.member(ns, machine)?.label ?? machine.slice(-8);
+    const log = this.logs.get(ns);
+    if (log?.genesisKey === machine) return 'the recovery phrase';
+    return (log?.members.get(machine) ?? log?.removed.get(machine))?.label ?? machine.slice(-8);
   }
 
   /** What this machine announces in a namespace. */
@@ -112,7 +152,7 @@ export class Directory {
       .filter((agent) => agent.ns === ns)
       .map((agent) => this.#card(agent));
     agents.sort((a, b) => (a.id < b.id ? -1 : 1));
-    return { label: this.self.label, platform: this.self.platform, agents };
+    return { platform: this.self.platform, agents };
   }
 
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
@@ -124,69 +164,61 @@ export class Directory {
     return machine === this.self.peerId ? this.ownRoster(ns) : this.#rosters.get(`${ns}/${machine}`);
   }
 
-  /** Every agent known in a namespace, one a name: of two claims to a name the earlier one counts. */
-  listings(ns: string): Listing[] {
-    const byName = new Map<string, Listing>();
-    for (const machine of this.logs.get(ns)?.members.keys() ?? []) {
-      const roster = this.rosterOf(ns, machine);
-      for (const card of roster?.agents ?? []) {
-        const listing = this.#listing(ns, machine, roster!, card);
-        const rival = byName.get(card.name);
-        if (!rival || isEarlier(card, rival.card)) byName.set(card.name, listing);
-      }
-    }
-    return [...byName.values()].sort((a, b) => (a.card.name < b.card.name ? -1 : 1));
-  }
-
-  /** Throws `unknown_recipient`, naming the nearest names. */
-  resolve(log: NamespaceLog, name: string): Listing {
-    const listings = this.listings(log.id);
-    const found = listings.find((listing) => listing.card.name === name);
-    if (found) return found;
-    const names = listings.map((listing) => listing.card.name);
-    const near = nearestNames(name, names);
-    const hint =
-      near.length > 0
-        ? `Did you mean ${near.join(', ')}?`
-        : `Known agents: ${names.slice(0, 10).join(', ')}.`;
-    throw new PatchcordError(
-      'unknown_recipient',
-      `No agent ${name}@${log.name}. ${hint}`,
-      'inbox(all_agents=true) lists everyone.',
-    );
-  }
-
-  /** Where an agent lives, by its id; where it was last counts before what other machines announce. */
-  homeOf(ns: string, agentId: string, lastHome: string): Listing | undefined {
-    for (const machine of [lastHome, ...(this.logs.get(ns)?.members.keys() ?? [])]) {
-      const roster = this.rosterOf(ns, machine);
-      const card = roster?.agents.find(({ id }) => id === agentId);
-      if (card) return this.#listing(ns, machine, roster!, card);
-    }
-    return undefined;
-  }
-
-  /** Whether a machine has announced an agent under that name and id. */
-  lives(ns: string, machine: string, party: Party): boolean {
-    const cards = this.rosterOf(ns, machine)?.agents ?? [];
-    return cards.some((card) => card.id === party.id && card.name === party.name);
-  }
-
   localAgent(ns: string, name: string): LocalAgent | undefined {
     return [...this.agents.values()].find((agent) => agent.ns === ns && agent.name === name);
   }
 
   /**
-   * Stores statements that hold, and the invite that they used up, and then takes them into the log; the first of
-   * a new namespace is its genesis. Returns the log as it is then.
+   * Changes a namespace log: what `decide` makes of the log as it is now is stored in one batch and then seen.
+   * `decide` returns undefined to change nothing; what it throws, this throws.
    */
-  async extendLog(ns: string, added: readonly SignedStatement[], used?: Invite): Promise<NamespaceLog> {
-    await this.store.putStatements(ns, added, used);
-    // Read again: the log may have grown while the store wrote.
-    const log = extend(this.logs.get(ns) ?? openLog(added[0]!), added).log;
-    this.logs.set(ns, log);
-    if (used) this.invites.set(used.id, used);
-    return log;
+  changeLog(
+    ns: string,
+    decide: (log: NamespaceLog | undefined) => LogChange | undefined,
+  ): Promise<NamespaceLog | undefined> {
+    return this.#changing(async () => {
+      const before = this.logs.get(ns);
+      const change = decide(before);
+      if (!change) return before;
+      await this.store.putChange(ns, change);
+      const { log: after, added, invite, key, agent, from } = change;
+      this.logs.set(ns, after);
+      if (invite) this.invites.set(invite.id, invite);
+      if (key) this.keys.set(ns, key);
+      if (agent) this.agents.set(agent.id, agent);
+      this.#onLogChanged({ before, after, added, from });
+      return after;
+    });
+  }
+
+  async setKey(ns: string, key: Uint8Array): Promise<void> {
+    await this.store.putKey(ns, key);
+    this.keys.set(ns, key);
+  }
+
+  /**
+   * Drops what machines announced in a namespace that they are no longer in; and when this machine is out, everything
+   * that members shared with it.
+   */
+  async forgetLeft(ns: string): Promise<void> {
+    const log = this.logs.get(ns);
+    if (!log) return;
+    const isIn = this.isMember(log);
+    for (const place of this.#rosters.keys()) {
+      const [of, machine] = place.split('/');
+      if (of !== ns || (isIn && log.members.has(machine!))) continue;
+      await this.store.dropRoster(ns, machine!);
+      this.#rosters.delete(place);
+    }
+    if (isIn || !this.keys.has(ns)) return;
+    await this.store.dropKey(ns);
+    this.keys.delete(ns);
+  }
+
+  async forgetNamespace(ns: string): Promise<void> {
+    await this.store.forgetNamespace(ns);
+    this.logs.delete(ns);
+    this.keys.delete(ns);
   }
 
   /** Takes a machine's prekey when it is newer than the one that is held. Throws `prekey_refused` for an older one. */
@@ -224,72 +256,28 @@ export class Directory {
   }
 
   #loadLogs(statements: readonly { ns: string; bytes: Uint8Array }[]): void {
-    const byNs = Map.groupBy(
-      statements.map(({ ns, bytes }) => ({ ns, signed: readStatement(bytes) })),
-      ({ ns }) => ns,
-    );
+    const byNs = Map.groupBy(statements, ({ ns }) => ns);
     for (const [ns, entries] of byNs) {
-      const waiting = new Map(entries.map(({ signed }) => [signed.hash, signed]));
-      const genesis = waiting.get(ns);
+      // They were verified before they were stored, and every record is authenticated.
+      const signed = entries.map(({ bytes }) => readStatement(bytes, { verified: true }));
+      const genesis = signed.find(({ hash }) => hash === ns);
       if (!genesis) {
         this.#log.error({ ns }, 'a namespace without its genesis is left out');
         continue;
       }
-      this.logs.set(ns, extend(openLog(genesis), [...waiting.values()]).log);
+      const { log, waiting, refused } = addStatements(openLog(genesis), signed);
+      const lost = waiting.length + refused.length;
+      if (lost > 0) this.#log.error({ ns, lost }, 'stored statements of a namespace do not fit it');
+      this.logs.set(ns, log);
     }
   }
 
   #card(agent: LocalAgent): AgentCard {
     return {
       id: agent.id,
-      name: agent.name,
-      claimed_at: agent.claimedAtMs,
       online: this.online.has(agent.id),
       last_seen: agent.lastSeenMs,
       client: agent.client,
     };
   }
-
-  #listing(ns: string, machine: string, roster: Roster, card: AgentCard): Listing {
-    const reachable = machine === this.self.peerId || this.linked.has(machine);
-    return {
-      card,
-      machine,
-      label: this.labelOf(ns, machine),
-      platform: roster.platform,
-      online: card.online && reachable,
-      lastSeenMs: card.last_seen,
-    };
-  }
-}
-
-/**
- * The log with those of the statements that hold, in whatever order they come; a statement waits for the one that
- * makes its author an admin.
- */
-export function extend(
-  log: NamespaceLog,
-  statements: readonly SignedStatement[],
-): { log: NamespaceLog; added: SignedStatement[]; refused: SignedStatement[] } {
-  let current = log;
-  const added: SignedStatement[] = [];
-  let waiting = statements.filter(({ hash }) => !current.statements.has(hash));
-  for (let before = -1; before !== waiting.length;) {
-    before = waiting.length;
-    waiting = waiting.filter((signed) => {
-      try {
-        current = addStatement(current, signed);
-        added.push(signed);
-        return false;
-      } catch (error) {
-        if (error instanceof PatchcordError) return true;
-        throw error;
-      }
-    });
-  }
-  return { log: current, added, refused: waiting };
-}
-
-function isEarlier(a: AgentCard, b: AgentCard): boolean {
-  return a.claimed_at < b.claimed_at || (a.claimed_at === b.claimed_at && a.id < b.id);
 }

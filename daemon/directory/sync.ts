@@ -1,32 +1,42 @@
+import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
-import { BEAT_INTERVAL_MS, FRAME_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
-import { logDigest, orderedStatements, readStatement, type NamespaceLog } from '../../protocol/membership.ts';
+import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
+import {
+  addStatements,
+  digestOf,
+  heads,
+  type Added,
+  type NamespaceLog,
+} from '../../protocol/membership/log.ts';
+import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey } from '../../protocol/prekey.ts';
-import { equalBytes } from '../../protocol/codec.ts';
-import type { Clock, Timer } from '../clock.ts';
+import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
+import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
-import { extend, type Directory } from './directory.ts';
+import type { Directory, LogStep } from './directory.ts';
+import type { NamespaceKeys } from './namespace-keys.ts';
+import { firstPage, pages, readStatements } from './pages.ts';
 
-/** Room that one frame leaves for a list, beside its other fields. */
-const LIST_SIZE_BYTES_MAX = FRAME_SIZE_BYTES_MAX - 4_096;
-
-type SyncFrame = FrameOf<'prekey' | 'log' | 'roster' | 'addresses' | 'digest' | 'want'>;
+type SyncFrame = FrameOf<'prekey' | 'heads' | 'log' | 'key' | 'shared' | 'digest' | 'want'>;
 
 export function isSyncFrame(frame: Frame): frame is SyncFrame {
-  return ['prekey', 'log', 'roster', 'addresses', 'digest', 'want'].includes(frame.t);
+  return ['prekey', 'heads', 'log', 'key', 'shared', 'digest', 'want'].includes(frame.t);
 }
 
 /**
- * Keeps the directories of linked machines alike: everything on a new link, changes as they happen, and every
- * 15 s a digest, so that whatever was lost is asked for again. It speaks of a namespace only to its members.
+ * Keeps the directories of linked machines alike. A new link starts with what each side holds, changes are told as
+ * they happen, and every 15 s a digest, so that whatever was lost is asked for again. It speaks of a namespace only
+ * to its members; what it tells of machines and agents is sealed with the namespace key.
  */
 export class DirectorySync {
   readonly #directory: Directory;
+  readonly #keys: NamespaceKeys;
   readonly #network: Network;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #log: Log;
   readonly #prekeys: PrekeyRing;
   readonly #onPrekey: (machine: string) => void;
@@ -41,8 +51,10 @@ export class DirectorySync {
 
   constructor(parts: {
     directory: Directory;
+    keys: NamespaceKeys;
     network: Network;
     clock: Clock;
+    random: Random;
     log: Log;
     /** Addresses that the user named, by machine. */
     statics: ReadonlyMap<string, readonly string[]>;
@@ -51,8 +63,10 @@ export class DirectorySync {
     onPrekey: (machine: string) => void;
   }) {
     this.#directory = parts.directory;
+    this.#keys = parts.keys;
     this.#network = parts.network;
     this.#clock = parts.clock;
+    this.#random = parts.random;
     this.#log = parts.log;
     this.#statics = parts.statics;
     this.#prekeys = parts.prekeys;
@@ -81,7 +95,7 @@ export class DirectorySync {
   linkUp(machine: string): void {
     this.#directory.linked.add(machine);
     this.#network.send(machine, [this.#prekeyFrame()]);
-    for (const log of this.#directory.common(machine)) this.#sendAll(machine, log);
+    for (const log of this.#directory.common(machine)) this.#introduce(machine, log);
   }
 
   linkDown(machine: string): void {
@@ -109,14 +123,27 @@ export class DirectorySync {
   /** Tells the members of a namespace what changed on this machine. */
   announceRoster(ns: string): void {
     this.#ownRevisions.set(ns, this.#ownRevision(ns) + 1);
-    for (const machine of this.#directory.linked) {
-      if (this.#directory.member(ns, machine)) this.#network.send(machine, [this.#rosterFrame(ns)]);
-    }
+    this.#tellMembers(ns, this.#sharedFrames(ns, [this.#ownRoster(ns)]));
   }
 
-  announceLog(log: NamespaceLog): void {
+  /**
+   * Tells whom it concerns what changed in a namespace log: those who were members as well, so that a machine that
+   * was removed hears of it on the link that ends with this.
+   */
+  logChanged({ before, after, added, from }: LogStep): void {
+    const frames = logFrames(after.id, added);
+    for (const machine of this.#directory.linked) {
+      if (machine === from) continue;
+      if (after.members.has(machine)) this.#network.send(machine, frames);
+      else if (before?.members.has(machine)) this.#network.send(machine, farewell(after, machine, added));
+    }
     this.updatePeers();
-    for (const machine of this.#directory.linked) if (log.members.has(machine)) this.#sendAll(machine, log);
+    const { peerId } = this.#directory.self;
+    for (const machine of this.#directory.linked) {
+      const shared = before?.members.has(machine) === true && before.members.has(peerId);
+      if (!shared && this.#directory.shares(after.id, machine)) this.#introduce(machine, after);
+    }
+    if (before?.key?.hash !== after.key?.hash) this.#keyChanged(after.id);
   }
 
   /** Tells everybody this machine's new prekey. */
@@ -131,14 +158,22 @@ export class DirectorySync {
     const log = this.#directory.common(machine).find(({ id }) => id === frame.ns);
     if (!log) {
       this.#log.warn({ machine, ns: frame.ns, frame: frame.t }, 'refused: not a member of that namespace');
+      if (frame.t === 'heads') this.#tellRemoval(machine, frame);
       return;
     }
-    if (frame.t === 'want') {
-      this.#network.send(machine, [this.#prekeyFrame()]);
-      this.#sendAll(machine, log);
-    } else if (frame.t === 'log') await this.#statements(machine, log, frame);
-    else if (frame.t === 'roster') await this.#roster(machine, frame);
-    else await this.#addresses(machine, log, frame);
+    switch (frame.t) {
+      case 'heads':
+        return this.#heads(machine, log, frame);
+      case 'log':
+        return this.#statements(machine, log, frame);
+      case 'key':
+        if (await this.#keys.take(log.id, frame.key)) this.#keyChanged(log.id);
+        return;
+      case 'shared':
+        return this.#shared(machine, log, frame);
+      case 'want':
+        this.#network.send(machine, [this.#prekeyFrame(), ...this.#ownFrames(log)]);
+    }
   }
 
   #digest(machine: string, frame: FrameOf<'digest'>): void {
@@ -146,9 +181,11 @@ export class DirectorySync {
     for (const { ns, log: digest, roster } of frame.namespaces) {
       const log = this.#directory.common(machine).find(({ id }) => id === ns);
       if (!log) continue;
-      const same =
-        keyed && equalBytes(digest, logDigest(log)) && this.#revisions.get(`${ns}/${machine}`) === roster;
-      if (!same) this.#network.send(machine, [{ t: 'want', ns }]);
+      if (!equalBytes(digest, logDigest(log)) || !this.#keys.current(ns)) {
+        this.#network.send(machine, [this.#headsFrame(log, true)]);
+      }
+      const heard = this.#revisions.get(`${ns}/${machine}`) === roster;
+      if (!keyed || !heard) this.#network.send(machine, [{ t: 'want', ns }]);
     }
   }
 
@@ -156,6 +193,8 @@ export class DirectorySync {
     try {
       const prekey = readPrekey(frame.prekey);
       if (prekey.machine !== machine) throw new PatchcordError('forbidden', 'A prekey of another machine.');
+      if (this.#directory.common(machine).length === 0)
+        throw new PatchcordError('not_member', 'A prekey of a stranger.');
       await this.#directory.learnPrekey(prekey);
       this.#onPrekey(machine);
     } catch (error) {
@@ -163,60 +202,140 @@ export class DirectorySync {
     }
   }
 
+  /** Answers with what the other lacks: a page of statements, and after the last the key. */
+  #heads(machine: string, log: NamespaceLog, frame: FrameOf<'heads'>): void {
+    const { send, ask } = missing(log, frame.hashes);
+    const { page, more } = firstPage(send);
+    if (page.length > 0) {
+      this.#network.send(machine, [{ t: 'log', ns: log.id, statements: page, more }]);
+    }
+    const held = this.#keys.current(log.id);
+    const hasKey = frame.key && log.key && equalBytes(frame.key, log.key.keyHash);
+    if (!more && held && !hasKey) {
+      this.#network.send(machine, [{ t: 'key', ns: log.id, key: held.key }]);
+    }
+    if (frame.ask && ask.length > 0) this.#network.send(machine, [this.#headsFrame(log, false)]);
+  }
+
+  /** A machine that shares another namespace with this one asks about one that it was removed from: it is told so. */
+  #tellRemoval(machine: string, { ns, hashes }: FrameOf<'heads'>): void {
+    const log = this.#directory.logs.get(ns);
+    const departure = log && departureOf(log, machine);
+    if (!log || !departure || this.#directory.common(machine).length === 0) return;
+    const { page, more } = firstPage(missing(log, hashes, departure).send);
+    if (page.length > 0) this.#network.send(machine, [{ t: 'log', ns, statements: page, more }]);
+  }
+
+  async #statements(machine: string, log: NamespaceLog, frame: FrameOf<'log'>): Promise<void> {
+    const read = await readStatements(frame.statements, this.#clock, ({ code }) => {
+      this.#log.warn({ machine, ns: log.id, code }, 'refused a statement');
+    });
+    let told: Added | undefined;
+    const after = await this.#directory.changeLog(log.id, (now) => {
+      if (!now) return undefined;
+      told = addStatements(now, read);
+      return told.added.length === 0 ? undefined : { log: told.log, added: told.added, from: machine };
+    });
+    for (const { hash, code, why } of told?.refused ?? [])
+      this.#log.warn({ machine, ns: log.id, hash, code, why }, 'refused a statement');
+    const incomplete = frame.more || (told?.waiting.length ?? 0) > 0;
+    if (after && incomplete && this.#directory.shares(log.id, machine)) {
+      this.#network.send(machine, [this.#headsFrame(after, false)]);
+    }
+  }
+
+  async #shared(machine: string, log: NamespaceLog, frame: FrameOf<'shared'>): Promise<void> {
+    const held = this.#keys.current(log.id);
+    if (held && frame.epoch < held.epoch) return;
+    let shared: Shared;
+    try {
+      if (held?.epoch !== frame.epoch) throw new PatchcordError('frame_malformed', 'Of another key epoch.');
+      shared = openShared(frame.box, { ns: log.id, epoch: frame.epoch, from: machine }, held.key);
+    } catch (error) {
+      this.#log.info({ machine, ns: log.id, why: asPatchcordError(error).message }, 'could not open a box');
+      // One of the two does not know the other's key.
+      this.#network.send(machine, [this.#headsFrame(log, true)]);
+      return;
+    }
+    if (shared.k === 'roster') await this.#roster(machine, log, shared);
+    else await this.#addresses(machine, log, shared);
+  }
+
+  async #roster(machine: string, { id }: NamespaceLog, shared: Shared & { k: 'roster' }): Promise<void> {
+    const place = `${id}/${machine}`;
+    if ((this.#revisions.get(place) ?? -1) >= shared.revision) return;
+    await this.#directory.setRoster(id, machine, shared.roster);
+    this.#revisions.set(place, shared.revision);
+    for (const done of this.#awaited.get(machine) ?? []) done();
+  }
+
+  async #addresses(
+    machine: string,
+    log: NamespaceLog,
+    { machines }: Shared & { k: 'addresses' },
+  ): Promise<void> {
+    const entries = machines
+      .filter(({ peer }) => log.members.has(peer))
+      .map(({ peer, addresses }) => ({ machine: peer, addresses, own: peer === machine }));
+    if (await this.#directory.learnAddresses(entries)) this.updatePeers();
+  }
+
+  /** What two members tell each other first. */
+  #introduce(machine: string, log: NamespaceLog): void {
+    this.#network.send(machine, [this.#headsFrame(log, false), ...this.#ownFrames(log)]);
+  }
+
+  /** Another key is current: whoever lacks it gets it, and all that is shared is told again under it. */
+  #keyChanged(ns: string): void {
+    const log = this.#directory.logs.get(ns);
+    const held = this.#keys.current(ns);
+    if (!log || !held) return;
+    this.#tellMembers(ns, [{ t: 'key', ns, key: held.key }, ...this.#ownFrames(log), { t: 'want', ns }]);
+  }
+
+  #tellMembers(ns: string, frames: readonly Frame[]): void {
+    if (frames.length === 0) return;
+    for (const machine of this.#directory.linked) {
+      if (this.#directory.shares(ns, machine)) this.#network.send(machine, frames);
+    }
+  }
+
   #prekeyFrame(): Frame {
     return { t: 'prekey', prekey: this.#prekeys.current.bytes };
   }
 
-  async #statements(machine: string, log: NamespaceLog, frame: FrameOf<'log'>): Promise<void> {
-    const read = frame.statements.flatMap((bytes) => {
-      try {
-        return [readStatement(bytes)];
-      } catch (error) {
-        if (!(error instanceof PatchcordError)) throw error;
-        this.#log.warn({ machine, ns: log.id, code: error.code }, 'refused a statement');
-        return [];
-      }
-    });
-    const { added, refused } = extend(log, read);
-    for (const { hash } of refused)
-      this.#log.warn({ machine, ns: log.id, hash }, 'refused a statement without authority');
-    if (added.length === 0) return;
-    this.announceLog(await this.#directory.extendLog(log.id, added));
+  #headsFrame(log: NamespaceLog, ask: boolean): Frame {
+    const key = this.#keys.heldHash(log.id);
+    return { t: 'heads', ns: log.id, hashes: landmarks(log), ask, ...(key && { key }) };
   }
 
-  async #roster(machine: string, frame: FrameOf<'roster'>): Promise<void> {
-    const place = `${frame.ns}/${machine}`;
-    if ((this.#revisions.get(place) ?? -1) >= frame.revision) return;
-    await this.#directory.setRoster(frame.ns, machine, frame.roster);
-    this.#revisions.set(place, frame.revision);
-    for (const done of this.#awaited.get(machine) ?? []) done();
+  /** What this machine shares, sealed; nothing while it does not hold the key. */
+  #ownFrames(log: NamespaceLog): Frame[] {
+    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log)]);
   }
 
-  async #addresses(machine: string, log: NamespaceLog, frame: FrameOf<'addresses'>): Promise<void> {
-    const members = frame.machines.filter(({ peer }) => log.members.has(peer));
-    await this.#learn(
-      members.map(({ peer, addresses }) => ({ machine: peer, addresses, own: peer === machine })),
-    );
-  }
-
-  async #learn(entries: { machine: string; addresses: readonly string[]; own: boolean }[]): Promise<void> {
-    if (await this.#directory.learnAddresses(entries)) this.updatePeers();
-  }
-
-  #sendAll(machine: string, log: NamespaceLog): void {
-    const frames = [...logFrames(log), this.#rosterFrame(log.id), ...this.#addressFrames(log)];
-    this.#network.send(machine, frames);
+  #sharedFrames(ns: string, list: readonly Shared[]): Frame[] {
+    const held = this.#keys.current(ns);
+    if (!held) return [];
+    const { epoch, key } = held;
+    const place = { ns, epoch, from: this.#directory.self.peerId };
+    return list.map((shared) => ({
+      t: 'shared',
+      ns,
+      epoch,
+      box: sealShared(shared, place, key, this.#random.bytes),
+    }));
   }
 
   #ownRevision(ns: string): number {
     return this.#ownRevisions.get(ns) ?? 0;
   }
 
-  #rosterFrame(ns: string): Frame {
-    return { t: 'roster', ns, revision: this.#ownRevision(ns), roster: this.#directory.ownRoster(ns) };
+  #ownRoster(ns: string): Shared {
+    return { k: 'roster', revision: this.#ownRevision(ns), roster: this.#directory.ownRoster(ns) };
   }
 
-  #addressFrames(log: NamespaceLog): Frame[] {
+  #knownAddresses(log: NamespaceLog): Shared[] {
     const own = { peer: this.#directory.self.peerId, addresses: this.#network.addresses() };
     const others = [...log.members.keys()].map((peer) => ({
       peer,
@@ -227,12 +346,13 @@ export class DirectorySync {
     });
     const size = ({ addresses }: { addresses: string[] }) =>
       64 + addresses.join().length + 4 * addresses.length;
-    return parts(machines, size).map((part) => ({ t: 'addresses', ns: log.id, machines: part }));
+    return pages(machines, size).map((page) => ({ k: 'addresses', machines: page }));
   }
 
   #scheduleBeat(): void {
     this.#beat = this.#clock.after(BEAT_INTERVAL_MS, () => {
       for (const machine of this.#directory.linked) this.#network.send(machine, [this.#digestFor(machine)]);
+      this.#keys.beat();
       this.#scheduleBeat();
     });
   }
@@ -245,30 +365,26 @@ export class DirectorySync {
   }
 }
 
-function logFrames(log: NamespaceLog): Frame[] {
-  const statements = orderedStatements(log).map(({ bytes }) => bytes);
-  return parts(statements, (bytes) => bytes.length + 8).map((part) => ({
-    t: 'log',
-    ns: log.id,
-    statements: part,
-  }));
+/** The same for two machines exactly when they hold the same statements: their heads tell. */
+function logDigest(log: NamespaceLog): Uint8Array {
+  return new Uint8Array(Buffer.from(digestOf(heads(log)), 'hex'));
 }
 
-/** Cuts a list into parts that each fit a frame. */
-export function parts<T>(items: readonly T[], sizeBytes: (item: T) => number): T[][] {
-  const all: T[][] = [];
-  let part: T[] = [];
-  let filled = 0;
-  for (const item of items) {
-    const size = sizeBytes(item);
-    if (part.length > 0 && (filled + size > LIST_SIZE_BYTES_MAX || part.length >= 500)) {
-      all.push(part);
-      part = [];
-      filled = 0;
-    }
-    part.push(item);
-    filled += size;
-  }
-  if (part.length > 0) all.push(part);
-  return all;
+/** Of what was added what a machine may know that is out by it: its removal, and what came before that. */
+function farewell(log: NamespaceLog, machine: string, added: LogStep['added']): Frame[] {
+  const departure = departureOf(log, machine);
+  if (departure === undefined) return [];
+  return logFrames(
+    log.id,
+    added.filter(({ hash }) => isKnownTo(log, hash, departure)),
+  );
+}
+
+function logFrames(ns: string, statements: LogStep['added']): Frame[] {
+  return pages(statements, ({ bytes }) => bytes.length + 8).map((page) => ({
+    t: 'log',
+    ns,
+    statements: page.map(({ bytes }) => bytes),
+    more: false,
+  }));
 }

@@ -3,10 +3,12 @@ import type { ReplyCall, SendCall } from '../../protocol/calls.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { newId, parseId } from '../../protocol/ids.ts';
 import { CONTENT_LENGTH_MAX, GATE_SHOWN_MAX, RECIPIENTS_MAX } from '../../protocol/limits.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
 import type { ReceiptState } from '../../protocol/receipt.ts';
 import type { ReplyResult, SendReceipt, SendResult, UnsendResult } from '../../protocol/views.ts';
 import type { Clock, Random } from '../clock.ts';
-import type { Directory, Listing } from '../directory/directory.ts';
+import type { Directory } from '../directory/directory.ts';
+import { assertNamed, homeOf, resolve, type Listing } from '../directory/listings.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
 import type { Accepted, MailStore } from '../store/mail-store.ts';
@@ -31,7 +33,7 @@ export async function send(
   call: SendCall,
 ): Promise<SendResult> {
   const { directory } = parts;
-  const log = directory.logs.get(agent.ns)!;
+  const log = speakingIn(directory, agent);
   const content = checkedContent(call.content);
   const recipients = parseRecipients(call.to_agent, log.name);
   if (recipients.length > RECIPIENTS_MAX) {
@@ -49,7 +51,7 @@ export async function send(
     const to = formatAddress(recipient);
     try {
       if (recipient.namespace !== log.name) throw otherNamespace(to, log.name);
-      return { to, listing: directory.resolve(log, recipient.name) };
+      return { to, listing: resolve(directory, log, recipient.name) };
     } catch (error) {
       return { to, error: asPatchcordError(error) };
     }
@@ -120,10 +122,12 @@ export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyC
     await postoffice.mark(agent.id, mark);
     return answer;
   }
-  const home = directory.homeOf(agent.ns, message.from.id, record.machine);
+  speakingIn(directory, agent);
+  const home = homeOf(directory, agent.ns, message.from.id);
+  if (!home && !directory.shares(agent.ns, record.machine)) throw goneSender(answer.to);
   const copy = {
     id: newId(parts.clock.now(), parts.random.bytes),
-    to: { id: message.from.id, name: home?.card.name ?? message.from.name },
+    to: { id: message.from.id, name: home?.name ?? message.from.name },
     machine: home?.machine ?? record.machine,
   };
   const accepted = await postoffice.accept({
@@ -191,6 +195,22 @@ function checkedContent(text: string, mayBeEmpty = false): string {
   return content;
 }
 
+/** The namespace in which an agent may speak now. Throws `not_member` or `name_taken`. */
+function speakingIn(directory: Directory, agent: LocalAgent): NamespaceLog {
+  const log = directory.logs.get(agent.ns)!;
+  directory.assertMember(log);
+  assertNamed(directory, agent);
+  return log;
+}
+
+function goneSender(to: string): PatchcordError {
+  return new PatchcordError(
+    'unknown_recipient',
+    `The machine of ${to} was removed from the namespace.`,
+    'Use reply(defer=true) to keep the message, or recall() to find it later.',
+  );
+}
+
 function otherNamespace(to: string, own: string): PatchcordError {
   return new PatchcordError(
     'unknown_recipient',
@@ -199,9 +219,9 @@ function otherNamespace(to: string, own: string): PatchcordError {
   );
 }
 
-function copyFor(parts: SendingParts, { card, machine }: Listing) {
+function copyFor(parts: SendingParts, { id: to, name, machine }: Listing) {
   const id = newId(parts.clock.now(), parts.random.bytes);
-  return { id, to: { id: card.id, name: card.name }, machine };
+  return { id, to: { id: to, name }, machine };
 }
 
 async function receiptFor(
@@ -216,7 +236,7 @@ async function receiptFor(
       error: new PatchcordError(copy.error, `Too much waits for ${to}.`, 'Try again later.').view(),
     };
   }
-  const toSelf = listing.card.id === agent.id;
+  const toSelf = listing.id === agent.id;
   const state = toSelf ? 'deferred' : await reachedState(parts, agent, copy.id, listing.machine);
   const lastSeen = listing.lastSeenMs === 0 ? null : isoTime(listing.lastSeenMs);
   return { to, message_id: copy.id, state, online: listing.online, last_seen: lastSeen };

@@ -30,6 +30,7 @@ import type {
 } from '../../protocol/views.ts';
 import type { Session } from '../../mcp/messenger.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
+import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
 import type { Consumer, Desk } from './desk.ts';
 import { reply, send, unsend, type SendingParts } from './sending.ts';
@@ -97,8 +98,8 @@ export class MachineSession implements Session, Consumer {
     const records = other ? [] : await this.#desk.show(this);
     const pending = await this.#views(records);
     const deferred = await this.#views(await mail.deferred(this.#agent.id, INBOX_SHOWN_MAX));
-    const listings = directory.listings(this.#agent.ns).filter(({ card }) => card.name !== this.#agent.name);
-    const shown = call.all_agents ? listings : listings.filter(({ online }) => online);
+    const others = listings(directory, this.#agent.ns).filter(({ name }) => name !== this.#agent.name);
+    const shown = call.all_agents ? others : others.filter(({ online }) => online);
     return {
       self: this.self,
       pending,
@@ -263,11 +264,13 @@ export class MachineSession implements Session, Consumer {
           `${unseen} more are waiting. End that session, or give this client an agent name of its own.`,
       );
     }
-    const holder = directory.listings(this.#agent.ns).find(({ card }) => card.name === this.#agent.name);
-    if (holder && holder.card.id !== this.#agent.id) {
+    const removal = directory.removalNotice(directory.logs.get(this.#agent.ns)!);
+    if (removal !== undefined) warnings.push(`${removal} Nothing can be sent or received here.`);
+    const holder = nameHolder(directory, this.#agent);
+    if (holder !== undefined) {
       warnings.push(
-        `The name ${this.#agent.name} was claimed earlier on ${holder.label}: messages to it go there. ` +
-          'Add an agent under another name.',
+        `The name ${this.#agent.name} was claimed first on ${directory.labelOf(this.#agent.ns, holder)}: messages ` +
+          'to it go there, and none can be sent from here. Add an agent under another name.',
       );
     }
     return warnings;

@@ -1,26 +1,39 @@
 import { formatAddress } from '../../protocol/address.ts';
 import type { AgentView, MessageView } from '../../protocol/views.ts';
-import type { Directory, Listing } from '../directory/directory.ts';
+import type { Listing } from '../directory/listings.ts';
 import type { MailRecord, MailStore } from '../store/mail-store.ts';
 
 export function isoTime(atMs: number): string {
   return new Date(atMs).toISOString();
 }
 
+/** What a message view needs of the directory. */
+interface Names {
+  readonly self: { readonly peerId: string };
+  readonly logs: ReadonlyMap<string, { readonly name: string }>;
+  /** The label of a machine, or the end of its key. */
+  labelOf(ns: string, machine: string): string;
+}
+
 /** A stored message as the tools show it. */
 export async function messageView(
   record: MailRecord,
-  context: { directory: Directory; mail: MailStore; viewer: string },
+  context: { directory: Names; mail: Pick<MailStore, 'thread'>; viewer: string },
 ): Promise<MessageView> {
   const { directory, mail, viewer } = context;
-  const { message, ns, machine, status } = record;
+  const { message, ns, machine, status, movedFrom } = record;
   const namespace = directory.logs.get(ns)?.name ?? ns.slice(0, 8);
   const received = record.direction === 'received';
+  const here = directory.self.peerId;
+  const sender = received ? machine : here;
   const thread = message.thread && (await mail.thread(viewer, message.thread.slug));
   return {
     message_id: message.id,
     from: formatAddress({ name: message.from.name, namespace }),
-    from_machine: directory.labelOf(ns, received ? machine : directory.self.peerId),
+    from_machine: directory.labelOf(ns, sender),
+    from_peer_id: sender,
+    verified: sender === here ? 'local' : 'sealed',
+    ...(movedFrom === undefined ? {} : { moved_from: directory.labelOf(ns, movedFrom) }),
     to: formatAddress({ name: message.to.name, namespace }),
     namespace,
     content: message.content,
@@ -39,12 +52,12 @@ export async function messageView(
 }
 
 export function agentView(listing: Listing, namespace: string): AgentView {
-  const { card, label, platform, online, lastSeenMs } = listing;
+  const { name, label, client, platform, online, lastSeenMs } = listing;
   return {
-    agent: formatAddress({ name: card.name, namespace }),
+    agent: formatAddress({ name, namespace }),
     namespace,
     machine: label,
-    client: card.client,
+    client,
     platform,
     online,
     last_seen: lastSeenMs === 0 ? null : isoTime(lastSeenMs),

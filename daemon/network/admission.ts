@@ -3,8 +3,10 @@ import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { NetworkHandlers } from './network.ts';
 
-/** Connections of machines that are no members, here to ask for admission. */
-const GUESTS_MAX = 16;
+/** Connections of machines that may not link, here to ask something; twice what the join desk answers at once. */
+const GUESTS_MAX = 64;
+/** Of one machine: what it may ask at once, and as many dials. So a few machines cannot keep the others out. */
+const GUESTS_PER_PEER_MAX = 4;
 /** A guest asks and goes; one that lingers is shown out. */
 const GUEST_STAY_MS = 30_000;
 /** One machine needs one connection, two while both dial, a few while addresses race. */
@@ -23,7 +25,7 @@ export interface AdmissionOptions {
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #guests = new Set<Connection>();
-  /** Machines that we are asking to let us join; they need not be members of anything of ours. */
+  /** Machines that we are asking; they need not be members of anything of ours. */
   readonly #hosts = new Map<string, number>();
 
   constructor(options: AdmissionOptions) {
@@ -44,7 +46,7 @@ export class Admission {
   }
 
   mayJoin(peerId: string): boolean {
-    return this.#options.handlers.admitsJoin() || this.mayLink(peerId);
+    return this.#options.handlers.admitsJoin(peerId) || this.mayLink(peerId);
   }
 
   /** Lets us connect to a machine to ask it; returns what takes that back. */
@@ -62,9 +64,13 @@ export class Admission {
     const peerId = connection.remotePeer.toString();
     if (withSamePeer > CONNECTIONS_PER_PEER_MAX) return this.#refuse(connection, 'too many connections');
     if (connection.direction === 'outbound' || this.mayLink(peerId)) return;
-    if (this.#guests.size >= GUESTS_MAX) return this.#refuse(connection, 'too many guests');
+    const ofPeer = [...this.#guests].filter((guest) => guest.remotePeer.toString() === peerId).length;
+    if (this.#guests.size >= GUESTS_MAX || ofPeer >= GUESTS_PER_PEER_MAX) {
+      return this.#refuse(connection, 'too many guests');
+    }
     this.#guests.add(connection);
     const stay = this.#options.clock.after(GUEST_STAY_MS, () => {
+      this.#guests.delete(connection);
       if (!this.mayLink(peerId)) this.#refuse(connection, 'stayed too long');
     });
     connection.addEventListener('close', () => {
@@ -73,7 +79,7 @@ export class Admission {
     });
   }
 
-  /** Closes the connections of machines that are members no more. */
+  /** Closes the connections of machines that are members no more; guests may finish what they came for. */
   sweep(connections: readonly Connection[]): void {
     for (const connection of connections) {
       const peerId = connection.remotePeer.toString();

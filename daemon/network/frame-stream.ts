@@ -6,8 +6,15 @@ import { LINK_BUFFER_BYTES_MAX } from '../../protocol/limits.ts';
 export interface FrameStreamEvents {
   /** Frames that arrived together, in order. Not called any more once `closed` was. */
   frames(frames: readonly Frame[]): void;
-  /** The stream is over, for this reason. Called once. */
-  closed(reason: string): void;
+  /** The stream is over. Called once. */
+  closed(ending: Ending): void;
+}
+
+/** How something on the wire ended. */
+export interface Ending {
+  reason: string;
+  /** Whether this machine ended it; else the other one did, or the connection broke. */
+  ours: boolean;
 }
 
 /**
@@ -36,14 +43,14 @@ export class FrameStream {
     stream.addEventListener('message', (event) => this.#readSoon(event));
     stream.addEventListener('close', (event) => {
       this.#read();
-      this.#close(closeReason(event));
+      this.#close({ reason: closeReason(event), ours: event.local === true });
     });
     stream.addEventListener('end', () => {
       this.#read();
-      this.end('closed by peer');
+      this.#ended();
     });
     // It may have ended before we listened; the owner is told once it has its reference to us.
-    if (stream.status !== 'open' || stream.readableEnded) queueMicrotask(() => this.end('closed by peer'));
+    if (stream.status !== 'open' || stream.readableEnded) queueMicrotask(() => this.#ended());
   }
 
   /** False when the stream is over, or when these frames were too many for a slow reader and ended it. */
@@ -62,7 +69,23 @@ export class FrameStream {
 
   /** Ends the stream at once, with whatever it still holds. */
   end(reason: string): void {
-    if (this.#close(reason)) this.#stream.abort(new Error(reason));
+    this.#abort({ reason, ours: true });
+  }
+
+  /**
+   * Ends the stream for us at once, yet lets what was sent before go out. That takes as long as the peer takes to
+   * read it; whoever cannot wait ends the connection.
+   */
+  part(reason: string): void {
+    if (this.#over) return;
+    try {
+      // The stream holds what it cannot send yet, so there is no need to heed that it is full.
+      if (this.#queue.length > 0) this.#stream.send(Buffer.concat(this.#queue));
+    } catch {
+      return this.end(reason);
+    }
+    this.#close({ reason, ours: true });
+    this.#stream.close().catch((error: unknown) => this.#stream.abort(asPatchcordError(error)));
   }
 
   #flushSoon(): void {
@@ -81,7 +104,7 @@ export class FrameStream {
       this.#stream.send(bytes);
     } catch {
       // The stream closed for writing under us, and its close event has not come yet.
-      this.end('closed');
+      this.#abort({ reason: 'closed', ours: false });
     }
   }
 
@@ -106,13 +129,23 @@ export class FrameStream {
     if (frames.length > 0) this.#events.frames(frames);
   }
 
-  #close(reason: string): boolean {
+  /** Nothing more will come: the peer has said so, or this machine has aborted the connection. */
+  #ended(): void {
+    const ours = this.#stream.status === 'aborted';
+    this.#abort({ reason: ours ? 'connection closed' : 'closed by peer', ours });
+  }
+
+  #abort(ending: Ending): void {
+    if (this.#close(ending)) this.#stream.abort(new Error(ending.reason));
+  }
+
+  #close(ending: Ending): boolean {
     if (this.#over) return false;
     this.#over = true;
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#arrived = [];
-    this.#events.closed(reason);
+    this.#events.closed(ending);
     return true;
   }
 }

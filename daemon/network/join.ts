@@ -8,11 +8,14 @@ import { readBlock, writeBlock } from './block.ts';
 import { deadline } from './deadline.ts';
 import type { NetworkHandlers } from './network.ts';
 
-/** Wire. One request, one answer, then the asker closes the connection. */
+/** Wire. One request, one answer, then the asker closes the stream, and the connection if it opened that to ask. */
 export const JOIN_PROTOCOL = '/patchcord/join/1';
+/** An answer may be held back for ten seconds, until someone has confirmed. */
 const JOIN_TIMEOUT_MS = 20_000;
-/** Requests that are answered at the same time. */
-const JOINS_MAX = 4;
+/** Requests that are answered at the same time. Most of them wait; none of them costs more than its bytes. */
+const JOINS_MAX = 32;
+/** Of one machine: one that waits, and one that asks anew meanwhile. */
+export const JOINS_PER_PEER_MAX = 2;
 
 export interface JoinDeskOptions {
   handlers: Pick<NetworkHandlers, 'join'>;
@@ -23,24 +26,26 @@ export interface JoinDeskOptions {
   stopping: AbortSignal;
 }
 
-/** Answers machines that ask to join. */
+/** Answers machines that ask: to join, whether they were confirmed, where they stand. */
 export class JoinDesk {
   readonly #options: JoinDeskOptions;
-  #busy = 0;
+  /** The machines that are being answered, once for each request. */
+  readonly #askers: string[] = [];
 
   constructor(options: JoinDeskOptions) {
     this.#options = options;
   }
 
+  /** Answers the one request of a stream; never rejects. */
   async serve(stream: Stream, connection: Connection): Promise<void> {
     const { admission, handlers, clock, log, stopping } = this.#options;
     const peer = connection.remotePeer.toString();
-    if (!admission.mayJoin(peer) || this.#busy >= JOINS_MAX) {
-      log.info({ peer, busy: this.#busy }, 'join request refused');
+    if (!admission.mayJoin(peer) || !this.#hasTimeFor(peer)) {
+      log.info({ peer, busy: this.#askers.length }, 'join request refused');
       stream.abort(new Error('not now'));
       return;
     }
-    this.#busy += 1;
+    this.#askers.push(peer);
     const limit = deadline(clock, JOIN_TIMEOUT_MS, stopping);
     try {
       const request = await readBlock(stream, limit.signal);
@@ -51,8 +56,13 @@ export class JoinDesk {
       stream.abort(asPatchcordError(error));
     } finally {
       limit.cancel();
-      this.#busy -= 1;
+      this.#askers.splice(this.#askers.indexOf(peer), 1);
     }
+  }
+
+  #hasTimeFor(peer: string): boolean {
+    const ofPeer = this.#askers.filter((asker) => asker === peer).length;
+    return this.#askers.length < JOINS_MAX && ofPeer < JOINS_PER_PEER_MAX;
   }
 }
 
@@ -61,22 +71,25 @@ export interface JoinRequestOptions {
   admission: Admission;
   clock: Clock;
   stopping: AbortSignal;
+  /** The connection of the link with the machine, if there is one; it is not ours to close. */
+  linked: Connection | undefined;
   /** Connects to the machine. */
   dial(signal: AbortSignal): Promise<Connection>;
 }
 
-/** Asks a machine to let us join. Throws `peer_unreachable`, `timeout`, `frame_too_long` or `stopping`. */
+/** Asks a machine one thing. Throws `peer_unreachable`, `timeout`, `frame_too_long` or `stopping`. */
 export async function requestJoin(peerId: string, options: JoinRequestOptions): Promise<Uint8Array> {
   const { request, admission, clock, stopping } = options;
   if (request.length > FRAME_SIZE_BYTES_MAX) {
-    throw new PatchcordError('frame_too_long', `A join request of ${request.length} bytes.`);
+    throw new PatchcordError('frame_too_long', `A request of ${request.length} bytes.`);
   }
   const limit = deadline(clock, JOIN_TIMEOUT_MS, stopping);
   const leave = admission.visit(peerId);
-  let connection: Connection | undefined;
+  let dialled: Connection | undefined;
+  let stream: Stream | undefined;
   try {
-    connection = await options.dial(limit.signal);
-    const stream = await connection.newStream(JOIN_PROTOCOL, { signal: limit.signal });
+    const connection = options.linked ?? (dialled = await options.dial(limit.signal));
+    stream = await connection.newStream(JOIN_PROTOCOL, { signal: limit.signal });
     writeBlock(stream, request);
     return await readBlock(stream, limit.signal);
   } catch (cause) {
@@ -84,7 +97,8 @@ export async function requestJoin(peerId: string, options: JoinRequestOptions): 
   } finally {
     limit.cancel();
     leave();
-    connection?.abort(new Error('done'));
+    stream?.abort(new Error('done'));
+    dialled?.abort(new Error('done'));
   }
 }
 
@@ -93,16 +107,16 @@ function failure(cause: unknown, timedOut: boolean, stopped: boolean): Patchcord
   if (timedOut) {
     return new PatchcordError(
       'timeout',
-      `The inviting machine did not answer within ${JOIN_TIMEOUT_MS / 1_000} s.`,
-      'Check that patchcord runs there and ask for a new invite.',
+      `The other machine did not answer within ${JOIN_TIMEOUT_MS / 1_000} s.`,
+      'Check that patchcord runs there. To join, ask for a new invite: this one may be used up.',
       { cause },
     );
   }
   const detail = cause instanceof Error ? cause.message : String(cause);
   return new PatchcordError(
     'peer_unreachable',
-    `The inviting machine could not be reached, or it refused: ${detail}`,
-    'Check that patchcord runs there, that the two machines can reach each other, and that the invite is still open.',
+    `The other machine could not be reached, or it refused: ${detail}`,
+    'Check that patchcord runs there and that the two machines can reach each other. To join, check that the invite is still open.',
     { cause },
   );
 }

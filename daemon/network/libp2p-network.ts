@@ -10,7 +10,8 @@ import { deadline } from './deadline.ts';
 import { ADDRESS_TIMEOUT_MS, dialFirst } from './dial.ts';
 import { dialOrder } from './dial-plan.ts';
 import { Dialer } from './dialer.ts';
-import { JOIN_PROTOCOL, JoinDesk, requestJoin } from './join.ts';
+import type { Ending } from './frame-stream.ts';
+import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
@@ -38,6 +39,7 @@ export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
 
 /** The parts that exist between start and stop. */
 interface Running {
+  handlers: NetworkHandlers;
   node: Node;
   admission: Admission;
   links: LinkTable;
@@ -81,10 +83,14 @@ class Libp2pNetwork implements Network {
     libp2p.addEventListener('peer:disconnect', ({ detail: peer }) => {
       libp2p.peerStore.delete(peer).catch(() => {});
     });
-    const once = { maxInboundStreams: 1, maxOutboundStreams: 1 };
-    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), once);
-    await libp2p.handle(JOIN_PROTOCOL, (stream, connection) => desk.serve(stream, connection), once);
-    this.#running = { node, admission, links };
+    const atMost = (streams: number) => ({ maxInboundStreams: streams, maxOutboundStreams: streams });
+    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), atMost(1));
+    await libp2p.handle(
+      JOIN_PROTOCOL,
+      (stream, connection) => desk.serve(stream, connection),
+      atMost(JOINS_PER_PEER_MAX),
+    );
+    this.#running = { handlers, node, admission, links };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
@@ -107,7 +113,7 @@ class Libp2pNetwork implements Network {
     for (const peerId of links.peerIds()) {
       if (!admission.mayLink(peerId)) links.drop(peerId, 'not a member');
     }
-    admission.sweep(node.libp2p.getConnections());
+    admission.sweep(node.libp2p.getConnections().filter((connection) => !links.isParting(connection)));
   }
 
   send(peerId: string, frames: readonly Frame[]): boolean {
@@ -127,6 +133,7 @@ class Libp2pNetwork implements Network {
       clock,
       admission: running.admission,
       stopping: this.#stopping.signal,
+      linked: running.links.get(peerId)?.connection,
       dial: (signal) =>
         dialFirst(running.node.dialOne, dialOrder(peerId, addresses, this.addresses()), clock, signal),
     });
@@ -172,32 +179,37 @@ class Libp2pNetwork implements Network {
     const { admission, links } = this.#running!;
     if (this.#stopping.signal.aborted || !admission.mayLink(peer)) {
       this.#options.log.info({ peer }, 'link refused');
-      connection.abort(new Error('not a member'));
+      // It learns that it was refused when its stream ends without our hello. As a guest it may ask why.
+      stream.abort(new Error('not a member'));
+      if (this.#stopping.signal.aborted || !admission.mayJoin(peer))
+        connection.abort(new Error('not a guest'));
       return;
     }
     links.adopt(stream, connection, (failure) => {
-      if (failure !== undefined)
-        this.#options.log.info({ peer, reason: failure }, 'incoming link ended early');
+      if (failure !== undefined) {
+        this.#options.log.info({ peer, reason: failure.reason }, 'incoming link ended early');
+      }
     });
   }
 
   /** Opens a link stream to a peer; resolves when it became the link. */
   async #connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
-    const { node, links } = this.#running!;
+    const { node, links, handlers } = this.#running!;
     const { clock } = this.#options;
     const connection = await dialFirst(node.dialOne, addresses, clock, signal);
     const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
+    let ended: Ending | undefined;
     try {
       const stream = await connection.newStream(LINK_PROTOCOL, { signal: limit.signal });
       limit.signal.throwIfAborted();
-      await new Promise<void>((resolve, reject) => {
-        links.adopt(stream, connection, (failure) => {
-          if (failure === undefined) return resolve();
-          reject(new PatchcordError('peer_unreachable', failure));
-        });
-      });
+      limit.cancel();
+      ended = await new Promise((resolve) => links.adopt(stream, connection, resolve));
+      if (ended !== undefined) throw new PatchcordError('peer_unreachable', ended.reason);
     } catch (cause) {
       connection.abort(new Error('no link', { cause }));
+      const ours = signal.aborted || limit.passed || (ended?.ours ?? false);
+      // Of two streams the other machine ends one and keeps its twin; that is no refusal.
+      if (!ours && !links.has(peerId)) handlers.refused(peerId);
       throw cause;
     } finally {
       limit.cancel();

@@ -1,6 +1,7 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Frame } from '../../protocol/frame.ts';
 import type { Clock, Timer } from '../clock.ts';
+import type { Ending } from './frame-stream.ts';
 import { Link } from './link.ts';
 
 /** Streams with one machine that may be open at once without being its link. */
@@ -22,7 +23,7 @@ export interface LinkTableOptions {
 }
 
 /** How an adopted stream turned out: undefined when it became the link, else why not. */
-export type Settled = (failure: string | undefined) => void;
+export type Settled = (failure: Ending | undefined) => void;
 
 interface Entry {
   current?: { link: Link; sinceMs: number };
@@ -46,6 +47,8 @@ interface Entry {
 export class LinkTable {
   readonly #options: LinkTableOptions;
   readonly #peers = new Map<string, Entry>();
+  /** Links that ended here and wait for the other side to close them. */
+  readonly #parting = new Set<Link>();
 
   constructor(options: LinkTableOptions) {
     this.#options = options;
@@ -53,6 +56,16 @@ export class LinkTable {
 
   get(peerId: string): Link | undefined {
     return this.#peers.get(peerId)?.current?.link;
+  }
+
+  /** Whether there is a link with a machine, or a stream that may become one. */
+  has(peerId: string): boolean {
+    return this.#peers.has(peerId);
+  }
+
+  /** Whether a connection is left open only until its machine has read what it was sent. */
+  isParting(connection: Connection): boolean {
+    return [...this.#parting].some((link) => link.connection === connection);
   }
 
   /** The machines that are linked. */
@@ -65,7 +78,7 @@ export class LinkTable {
     const link = new Link(stream, connection, this.#options.clock, {
       greeted: (link) => this.#greeted(link),
       frame: (link, frame) => this.#options.events.frame(link, frame),
-      ended: (link, reason) => this.#ended(link, reason),
+      ended: (link, ending) => this.#ended(link, ending),
     });
     const entry = this.#peers.get(link.peerId) ?? { pending: new Map() };
     this.#peers.set(link.peerId, entry);
@@ -74,16 +87,24 @@ export class LinkTable {
     if (!this.#chooses(link)) link.greet(this.#options.bootId);
   }
 
-  /** Ends whatever there is with a machine. */
+  /** Ends whatever there is with a machine. What it was sent before it may still read. */
   drop(peerId: string, reason: string): void {
     const entry = this.#peers.get(peerId);
     if (entry === undefined) return;
     endPending(entry, reason);
-    entry.current?.link.end(reason);
+    const link = entry.current?.link;
+    if (link === undefined) return;
+    this.#parting.add(link);
+    link.connection.addEventListener('close', () => this.#parting.delete(link));
+    link.part(reason);
   }
 
+  /** Ends whatever there is, at once and with all that is on its way. */
   dropAll(reason: string): void {
-    for (const peerId of this.#peers.keys()) this.drop(peerId, reason);
+    for (const entry of this.#peers.values()) {
+      endPending(entry, reason);
+      entry.current?.link.end(reason);
+    }
   }
 
   #greeted(link: Link): void {
@@ -115,7 +136,7 @@ export class LinkTable {
     settled(undefined);
   }
 
-  #ended(link: Link, reason: string): void {
+  #ended(link: Link, ending: Ending): void {
     const entry = this.#peers.get(link.peerId);
     // A superseded link ends after its entry, when whoever heard of it dropped the machine.
     if (entry === undefined) return;
@@ -125,11 +146,11 @@ export class LinkTable {
     if (lost !== undefined) delete entry.current;
     if (entry.current === undefined && entry.pending.size === 0) this.#peers.delete(link.peerId);
     if (lost !== undefined) {
-      this.#down(lost, reason);
+      this.#down(lost, ending.reason);
       const heir = [...entry.pending.keys()].find((link) => link.hello !== undefined);
       if (heir !== undefined && entry.current === undefined) this.#take(entry, heir);
     }
-    settled?.(reason);
+    settled?.(ending);
   }
 
   #down(lost: { link: Link; sinceMs: number }, reason: string): void {

@@ -2,13 +2,15 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { PROTOCOL_VERSION, type Frame, type FrameOf } from '../../protocol/frame.ts';
 import { LINK_SILENCE_MS, WINDOW_FRAMES, WINDOW_SIZE_BYTES } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
-import { FrameStream } from './frame-stream.ts';
+import { FrameStream, type Ending } from './frame-stream.ts';
 import { ReceiveWindow } from './receive-window.ts';
 
 /** Wire. Carries the frames of protocol/frame.ts. */
 export const LINK_PROTOCOL = '/patchcord/link/1';
 /** A peer that opened a stream has this long to say hello. */
 const HELLO_TIMEOUT_MS = 10_000;
+/** A peer from which we part has this long to read what it was told before. */
+const PARTING_MS = 2_000;
 
 export interface LinkOwner {
   /** The peer's hello was read, and it speaks our version. */
@@ -16,7 +18,7 @@ export interface LinkOwner {
   /** A frame other than hello, after both hellos. */
   frame(link: Link, frame: Frame): void;
   /** Called once; nothing is called for this link after it. */
-  ended(link: Link, reason: string): void;
+  ended(link: Link, ending: Ending): void;
 }
 
 /**
@@ -26,12 +28,13 @@ export interface LinkOwner {
  *     opened -> peer's hello read -> both hellos -> ended
  *            -> our hello sent    ->
  *
+ * {@link Link.part} ends it too, but its connection stays for a moment, so that the peer can read what it was sent.
  * Frames pass only in "both hellos"; the owner decides when ours is said ({@link Link.greet}).
  */
 export class Link {
   readonly peerId: string;
   readonly address: string;
-  readonly #connection: Connection;
+  readonly connection: Connection;
   readonly #frames: FrameStream;
   readonly #owner: LinkOwner;
   readonly #clock: Clock;
@@ -39,18 +42,19 @@ export class Link {
   #hello: FrameOf<'hello'> | undefined;
   #greeted = false;
   #ended = false;
+  #parting = false;
   #limit: Timer;
 
   constructor(stream: Stream, connection: Connection, clock: Clock, owner: LinkOwner) {
     this.peerId = connection.remotePeer.toString();
     this.address = connection.remoteAddr.toString();
-    this.#connection = connection;
+    this.connection = connection;
     this.#clock = clock;
     this.#owner = owner;
     this.#limit = clock.after(HELLO_TIMEOUT_MS, () => this.end('no hello'));
     this.#frames = new FrameStream(stream, {
       frames: (frames) => this.#receive(frames),
-      closed: (reason) => this.#close(reason),
+      closed: (ending) => this.#close(ending),
     });
   }
 
@@ -81,8 +85,21 @@ export class Link {
     return this.#frames.send(frames);
   }
 
+  /** Ends the link at once, with whatever is still on its way. */
   end(reason: string): void {
     this.#frames.end(reason);
+  }
+
+  /**
+   * Ends the link at once for us: nothing is taken from the peer any more. What the peer was sent before it may
+   * still read; then it closes the connection, or we do after PARTING_MS.
+   */
+  part(reason: string): void {
+    if (this.#ended) return;
+    const patience = this.#clock.after(PARTING_MS, () => this.connection.abort(new Error(reason)));
+    this.connection.addEventListener('close', () => patience.cancel());
+    this.#parting = true;
+    this.#frames.part(reason);
   }
 
   #receive(frames: readonly Frame[]): void {
@@ -109,10 +126,10 @@ export class Link {
     this.#owner.frame(this, frame);
   }
 
-  #close(reason: string): void {
+  #close(ending: Ending): void {
     this.#ended = true;
     this.#limit.cancel();
-    this.#owner.ended(this, reason);
-    this.#connection.abort(new Error(reason));
+    this.#owner.ended(this, ending);
+    if (!this.#parting) this.connection.abort(new Error(ending.reason));
   }
 }

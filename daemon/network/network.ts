@@ -24,8 +24,8 @@ export interface Network {
   /** Breaks the link with a machine, if there is one. */
   drop(peerId: string, reason: string): void;
   /**
-   * Asks a machine that need not be a peer yet to let this one join: connects to it at one of the addresses,
-   * sends one request, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
+   * Asks a machine that need not hold a link: connects to it at one of the addresses unless it is connected, sends
+   * one request of protocol/ticket.ts, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
    */
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
   /** What is known of each machine named by setPeers; for status and doctor. */
@@ -36,11 +36,13 @@ export interface Network {
 export interface NetworkHandlers {
   /** Whether a machine may hold a link; asked when a connection is encrypted and again in the link handler. */
   admits(peerId: string): boolean;
-  /** Whether a machine that is no member may connect to ask to join: there is an open invite. */
-  admitsJoin(): boolean;
+  /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
+  admitsJoin(peerId: string): boolean;
   /** A link is up, both hellos seen. */
   linkUp(peerId: string, link: { window: Window; boot: string; address: string }): void;
   linkDown(peerId: string, reason: string): void;
+  /** A peer was reached and would not link: it may know of a removal that this machine has not heard of. */
+  refused(peerId: string): void;
   /** One frame from a linked machine, in order; never `hello`. Must not throw. */
   frame(peerId: string, frame: Frame): void;
   /** A join request of at most FRAME_SIZE_BYTES_MAX bytes; the answer goes back to the asker. Must not reject. */

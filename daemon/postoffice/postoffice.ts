@@ -9,6 +9,7 @@ import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import { lives, lostName } from '../directory/listings.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
@@ -19,11 +20,15 @@ import type {
   Mark,
   Outgoing,
   OutboxEntry,
+  RefusedAll,
   Released,
 } from '../store/mail-store.ts';
 import { CourierRun } from './courier-run.ts';
 import { Settlements } from './settlements.ts';
 import { Slices } from './slices.ts';
+
+/** After a failure of the store, what cannot be delivered any more is ended later. */
+const GIVE_UP_AGAIN_MS = 5_000;
 
 type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
 
@@ -53,6 +58,8 @@ export class Postoffice {
   readonly #slices: Slices;
   /** Links whose machine has not told its prekey yet: nothing can be sealed to it. */
   readonly #unkeyed = new Map<string, Window>();
+  #givingUp = false;
+  #giveUpAgain = false;
   #gapTimer: { timer: Timer; atMs: number } | undefined;
 
   constructor(parts: {
@@ -87,6 +94,7 @@ export class Postoffice {
   async start(): Promise<void> {
     this.#courier(this.#signer.peerId).linkUp(LOCAL_WINDOW);
     await this.#giveUpGaps();
+    this.giveUp();
   }
 
   stop(): void {
@@ -97,8 +105,7 @@ export class Postoffice {
   /** Resolves when the message is fsynced here; it is on its way by then. */
   async accept(outgoing: Omit<Outgoing, 'boot'>): Promise<Accepted> {
     const accepted = await this.#mail.accept({ ...outgoing, boot: this.#boot });
-    for (const machine of new Set(outgoing.copies.map((copy) => copy.machine)))
-      this.#courier(machine).appended();
+    this.#appended({ machines: [...new Set(outgoing.copies.map((copy) => copy.machine))] });
     return accepted;
   }
 
@@ -114,8 +121,7 @@ export class Postoffice {
   async takeBack(agent: string, record: MailRecord): Promise<'unsent' | 'already_read' | 'requested'> {
     const messageId = record.message.id;
     const courier = this.#courier(record.machine);
-    const neverLeft = (_machine: string, entry: OutboxEntry) =>
-      entry.boot === this.#boot && !courier.hasLeft(entry.number);
+    const neverLeft = (machine: string, entry: OutboxEntry) => this.#neverLeft(machine, entry);
     const decide = () => this.#mail.takeBack({ agent, messageId, neverLeft, boot: this.#boot });
     const answer = this.settlements.next(
       agent,
@@ -127,17 +133,27 @@ export class Postoffice {
       record.outbox === undefined ? await decide() : await courier.withhold(record.outbox, decide);
     if (outcome.status !== 'asked') {
       answer.forget();
-      return outcome.status;
+      return outcome.status === 'unknown' ? 'requested' : outcome.status;
     }
     if (outcome.replaced !== undefined) courier.settled(outcome.replaced);
-    courier.appended();
+    this.#appended({ machines: [record.machine] });
     if (!this.#isUp(record.machine)) {
       answer.forget();
       return 'requested';
     }
     const settled = await answer.promise;
-    if (!settled) return 'requested';
+    // Given up meanwhile: its machine has not answered.
+    if (!settled || settled.state === 'refused') return 'requested';
     return settled.state === 'unsent' ? 'unsent' : 'already_read';
+  }
+
+  /**
+   * Ends what waits for machines with which this one does not share the namespace any more: it can never be taken.
+   * Their senders find it refused. Goes on until it is done, also when the store fails meanwhile.
+   */
+  giveUp(): void {
+    this.#giveUpAgain = true;
+    if (!this.#givingUp) void this.#giveUpAll();
   }
 
   linkUp(machine: string, window: Window): void {
@@ -238,7 +254,7 @@ export class Postoffice {
   #open(machine: string, envelope: Uint8Array): { ns: string; letter: Letter } {
     const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
     if (from !== machine) throw new PatchcordError('forbidden', 'An envelope of another machine.');
-    if (!this.#directory.common(machine).some(({ id }) => id === ns)) {
+    if (!this.#directory.shares(ns, machine)) {
       throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');
     }
     return { ns, letter };
@@ -249,10 +265,12 @@ export class Postoffice {
     if (this.#directory.agents.get(letter.to.id)?.ns !== ns) {
       throw new PatchcordError('unknown_recipient', 'No such agent on this machine.');
     }
-    // Its roster may still be on the way: not now, rather than never.
-    if (!this.#directory.lives(ns, machine, letter.from)) {
-      throw new PatchcordError('peer_unreachable', 'The sender is not known to live on that machine.');
+    if (lives(this.#directory, ns, machine, letter.from)) return;
+    if (lostName(this.#directory, ns, machine, letter.from)) {
+      throw new PatchcordError('name_taken', 'The sender uses a name that another agent holds.');
     }
+    // Its claim may still be on the way: not now, rather than never.
+    throw new PatchcordError('peer_unreachable', 'The sender is not known to live on that machine.');
   }
 
   #courier(machine: string): CourierRun {
@@ -275,11 +293,17 @@ export class Postoffice {
     const context = { signer: this.#signer, randomBytes: this.#random.bytes, bootSecret: this.#bootSecret };
     return ({ number, ns, letter }) =>
       this.#slices.run(() => {
+        if (!this.#directory.shares(ns, machine)) return;
         const prekey = this.#directory.prekeys.get(machine);
         if (!prekey || !isUsable(prekey, this.#clock.now())) return;
         const envelope = sealEnvelope(ns, prekey, letter, context);
         this.#network.send(machine, [{ t: 'parcel', n: number, envelope }]);
       });
+  }
+
+  /** Whether it is certain that no other machine has seen an entry. */
+  #neverLeft(machine: string, entry: OutboxEntry): boolean {
+    return entry.boot === this.#boot && !this.#courier(machine).hasLeft(entry.number);
   }
 
   #isUp(machine: string): boolean {
@@ -288,6 +312,44 @@ export class Postoffice {
 
   #appended({ machines }: { machines: readonly string[] }): void {
     for (const machine of machines) this.#courier(machine).appended();
+    // For a machine that was removed meanwhile: nobody will take it.
+    const logs = [...this.#directory.logs.values()];
+    const mayBeGone = (machine: string) =>
+      logs.some((log) => log.removed.has(machine) || !this.#directory.isMember(log));
+    if (machines.some(mayBeGone)) this.giveUp();
+  }
+
+  async #giveUpAll(): Promise<void> {
+    this.#givingUp = true;
+    try {
+      while (this.#giveUpAgain) {
+        this.#giveUpAgain = false;
+        for (const machine of await this.#mail.outboxMachines()) {
+          if (machine === this.#signer.peerId) continue;
+          for (const ns of this.#directory.logs.keys()) {
+            if (!this.#directory.shares(ns, machine)) await this.#refuseAll(machine, ns);
+          }
+        }
+      }
+    } catch (error) {
+      this.#log.error({ error }, 'what waits for removed machines could not be ended; trying again');
+      this.#clock.after(GIVE_UP_AGAIN_MS, () => this.giveUp());
+    } finally {
+      this.#givingUp = false;
+    }
+  }
+
+  async #refuseAll(machine: string, ns: string): Promise<void> {
+    const courier = this.#courier(machine);
+    for (let after: number | undefined = 0; after !== undefined;) {
+      const refused = await this.#mail.refuseAll(machine, ns, 'not_member', after, (entry) =>
+        this.#neverLeft(machine, entry),
+      );
+      const { numbers, settled, next }: RefusedAll = refused;
+      for (const number of numbers) courier.settled(number);
+      for (const { about } of settled) if (about) this.settlements.announce(about);
+      after = next;
+    }
   }
 
   #announce(receipt: Receipt): void {

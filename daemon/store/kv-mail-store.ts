@@ -3,13 +3,10 @@ import { signReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Journal, Tx } from './journal.ts';
 import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts';
-import { accept, settle, takeBack } from './mail-outgoing.ts';
+import { accept, refuseAll, settle, takeBack } from './mail-outgoing.ts';
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
-import { below, digits, key, numberOf, readTally, type Known } from './mail-records.ts';
-import type { MailRecord, MailStore, OutboxEntry, Received, ThreadRecord } from './mail-store.ts';
-
-/** Entries that one page of the outbox reads at a time. */
-const PAGE = 32;
+import { below, digits, key, numberOf, outboxPage, readTally, type Known } from './mail-records.ts';
+import type { MailRecord, MailStore, Received, ThreadRecord } from './mail-store.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
 export function createKvMailStore(journal: Journal, signer: Signer): MailStore {
@@ -22,6 +19,7 @@ type Writes =
   | 'mark'
   | 'settle'
   | 'refuse'
+  | 'refuseAll'
   | 'receive'
   | 'receiveUnsend'
   | 'receiveReceipts'
@@ -43,6 +41,8 @@ function writes(journal: Journal, sign: SignReceipt): Pick<MailStore, Writes> {
       }),
     mark: (agent, marked, boot, nowMs) =>
       transact(async (tx) => ({ machines: await mark(tx, agent, marked, { sign, boot, nowMs }) })),
+    refuseAll: (machine, ns, code, after, neverLeft) =>
+      transact((tx) => refuseAll(tx, { machine, ns, code, after, neverLeft })),
     settle: (machine, number, receipt) => transact((tx) => settle(tx, machine, number, { receipt })),
     refuse: (machine, number, refusal: ErrorCode) =>
       transact((tx) => settle(tx, machine, number, { refusal })),
@@ -108,31 +108,6 @@ function reads(journal: Journal): Omit<MailStore, Writes> {
     },
     thread: (agent, slug) => journal.get<ThreadRecord>(key.thread(agent, slug)),
   };
-}
-
-async function outboxPage(
-  journal: Journal,
-  machine: string,
-  after: number,
-  limit: number,
-  sizeBytesMax: number,
-): Promise<OutboxEntry[]> {
-  const page: OutboxEntry[] = [];
-  let sizeBytes = 0;
-  let from = after + 1;
-  while (page.length < limit) {
-    const want = Math.min(PAGE, limit - page.length);
-    const range = { from: key.outbox(machine, from), to: below(`outbox/${machine}/`).to, limit: want };
-    const entries = await journal.range<OutboxEntry>(range);
-    for (const [, entry] of entries) {
-      page.push(entry);
-      sizeBytes += entry.sizeBytes;
-      if (sizeBytes >= sizeBytesMax) return page;
-      from = entry.number + 1;
-    }
-    if (entries.length < want) return page;
-  }
-  return page;
 }
 
 function receiptOf(

@@ -3,7 +3,7 @@ import { INBOX_MAX } from '../../protocol/limits.ts';
 import type { Message, Unsend, Void } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
-import { below, key, readLine, readTally, type HeldRecord, type Known } from './mail-records.ts';
+import { below, key, readLine, readTally, type HeldRecord, type Home, type Known } from './mail-records.ts';
 import type { Arrived, MailRecord, Released, ThreadRecord } from './mail-store.ts';
 
 /** What arrives from other machines, each function within one transaction. */
@@ -158,6 +158,7 @@ async function release(
     return;
   }
   const { nowMs, late, missingBefore } = circumstances;
+  const movedFrom = await arriveFrom(tx, agent, letter.from.name, machine);
   const tally = await readTally(tx, agent);
   const number = tally.number + 1;
   const record: MailRecord = {
@@ -170,6 +171,7 @@ async function release(
     acceptedAtMs: nowMs,
     ...(late ? { late } : {}),
     ...(missingBefore ? { missingBefore } : {}),
+    ...(movedFrom === undefined ? {} : { movedFrom }),
   };
   tx.put(key.history(agent, number), record);
   tx.put(key.pending(agent, number), true);
@@ -178,6 +180,21 @@ async function release(
   if (letter.thread) await joinThread(tx, agent, letter.thread, letter.resolve ? nowMs : undefined);
   if (letter.reply_to) await markReplied(tx, agent, letter);
   released.push({ agent, messageId: letter.id });
+}
+
+/** Remembers where a sender's name writes from, and returns where it wrote from before when that is news. */
+async function arriveFrom(
+  tx: Tx,
+  agent: string,
+  sender: string,
+  machine: string,
+): Promise<string | undefined> {
+  const home = await tx.get<Home>(key.home(agent, sender));
+  if (home?.machine === machine) return home.movedFrom;
+  const movedFrom = home?.machine;
+  const moved: Home = { machine, ...(movedFrom === undefined ? {} : { movedFrom }) };
+  tx.put(key.home(agent, sender), moved);
+  return movedFrom;
 }
 
 /** Adds a message to a thread: opens or reopens it, or resolves it. Of two roots the lower id stays. */

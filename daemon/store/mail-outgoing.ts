@@ -1,21 +1,26 @@
-import { PatchcordError } from '../../protocol/errors.ts';
+import { PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import { OUTBOX_MAX } from '../../protocol/limits.ts';
 import type { Message } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { joinThread } from './mail-incoming.ts';
-import { key, queue, readTally, unqueue, type Known } from './mail-records.ts';
+import { key, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
 import type {
   Accepted,
   MailRecord,
   Outgoing,
   OutboxEntry,
+  RefusedAll,
   Settled,
   TakeBack,
   ThreadRecord,
 } from './mail-store.ts';
 
 /** What this machine's agents send, each function within one transaction. */
+
+/** What one refuseAll looks at. The entries of a batch are in memory together, so their bytes are bounded too. */
+const REFUSED_MAX = 500;
+const REFUSED_SIZE_BYTES_MAX = 4 * 1024 * 1024;
 
 export async function accept(tx: Tx, outgoing: Outgoing): Promise<Accepted> {
   const { from, nowMs } = outgoing;
@@ -86,7 +91,7 @@ export async function settle(
   tx: Tx,
   machine: string,
   number: number,
-  answer: { receipt?: Receipt | undefined; refusal?: MailRecord['refusal'] },
+  answer: { receipt?: Receipt | undefined; refusal?: MailRecord['refusal']; mayHaveArrived?: boolean },
 ): Promise<Settled> {
   const entry = await unqueue(tx, machine, number);
   if (!entry?.agent || entry.letter.k === 'receipts') return {};
@@ -101,8 +106,31 @@ export async function settle(
   const after: MailRecord = { ...rest, status };
   if (outbox !== undefined && outbox !== number) after.outbox = outbox;
   if (status === 'refused' && answer.refusal) after.refusal = answer.refusal;
+  if (status === 'refused' && answer.mayHaveArrived) after.mayHaveArrived = true;
   tx.put(key.history(agent, record.number), after);
   return { about: { agent, messageId: letter.id, kind: letter.k, state: said } };
+}
+
+/** Settles as refused what one page of the outbox holds of a namespace. */
+export async function refuseAll(
+  tx: Tx,
+  request: {
+    machine: string;
+    ns: string;
+    code: ErrorCode;
+    after: number;
+    neverLeft: (entry: OutboxEntry) => boolean;
+  },
+): Promise<RefusedAll> {
+  const { machine, ns, code, after, neverLeft } = request;
+  const page = await outboxPage(tx, machine, after, REFUSED_MAX, REFUSED_SIZE_BYTES_MAX);
+  const entries = page.filter((entry) => entry.ns === ns);
+  const settled: Settled[] = [];
+  for (const entry of entries) {
+    const answer = { refusal: code, mayHaveArrived: !neverLeft(entry) };
+    settled.push(await settle(tx, machine, entry.number, answer));
+  }
+  return { numbers: entries.map(({ number }) => number), settled, next: page.at(-1)?.number };
 }
 
 export async function takeBack(
@@ -136,7 +164,7 @@ export async function takeBack(
     case 'unsent':
     case 'refused':
     case 'expired':
-      return { status: 'unsent' };
+      return { status: record.mayHaveArrived ? 'unknown' : 'unsent' };
     case 'queued':
     case 'held':
     case 'delivered':

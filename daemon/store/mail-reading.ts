@@ -1,7 +1,7 @@
 import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { unknownMessage } from './mail-outgoing.ts';
-import { below, key, numberOf, queue, readTally, type Known } from './mail-records.ts';
+import { below, key, numberOf, queue, readTally, type Home, type Known } from './mail-records.ts';
 import type { MailRecord, Mark } from './mail-store.ts';
 
 /** What agents do with what they received, each function within one transaction. */
@@ -27,9 +27,18 @@ export async function show(
     records.push(record);
     if (record.shownAtMs === undefined) {
       tx.put(key.history(agent, number), { ...record, shownAtMs: nowMs } satisfies MailRecord);
+      if (record.movedFrom !== undefined) await tellMove(tx, agent, record);
     }
   }
   return records;
+}
+
+/** The agent is told of the move; later messages need not say it again. */
+async function tellMove(tx: Tx, agent: string, { message, machine, movedFrom }: MailRecord): Promise<void> {
+  const homeKey = key.home(agent, message.from.name);
+  const home = await tx.get<Home>(homeKey);
+  if (home?.machine !== machine || home.movedFrom !== movedFrom) return;
+  tx.put(homeKey, { machine } satisfies Home);
 }
 
 /** Returns the machines that a read receipt was queued for. */

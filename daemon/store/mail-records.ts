@@ -4,8 +4,12 @@ import { encodeLetter, type Letter, type Message, type Void } from '../../protoc
 import type { OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
+/** Entries that one page of the outbox reads at a time. */
+const PAGE = 32;
+
 /**
- * Where the mail lies. One line a kind of record; AGENT is an agent id, N a number of 12 digits.
+ * Where the mail lies. One line a kind of record; AGENT is an agent id, N a number of 12 digits. SLUG and NAME are
+ * hashed: values are sealed, keys are not.
  *
  *     history/AGENT/N           MailRecord
  *     pending/AGENT/N           true: unread, in the order of release
@@ -14,6 +18,7 @@ import type { Tx } from './journal.ts';
  *     held/AGENT/SENDER/N       HeldRecord: beyond a gap, by sequence
  *     line-in/AGENT/SENDER      Line
  *     gap/AGENT/SENDER          true: the line holds something back
+ *     home/AGENT/NAME           Home: of a sender's name, not of its id
  *     line-out/AGENT/RECIPIENT  number: last sequence given
  *     thread/AGENT/SLUG         ThreadRecord
  *     tally/AGENT               StoredTally
@@ -30,13 +35,17 @@ export const key = {
   lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
   gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
   lineOut: (agent: string, recipient: string) => `line-out/${agent}/${recipient}`,
-  thread: (agent: string, slug: string) =>
-    `thread/${agent}/${createHash('sha256').update(slug).digest('hex')}`,
+  home: (agent: string, sender: string) => `home/${agent}/${hashed(sender)}`,
+  thread: (agent: string, slug: string) => `thread/${agent}/${hashed(slug)}`,
   tally: (agent: string) => `tally/${agent}`,
   outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
   outboxCount: (machine: string) => `outbox-count/${machine}`,
   outboxNumber: 'outbox-number',
 };
+
+function hashed(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
 
 /** The range of all keys below a prefix that ends in a slash. */
 export function below(prefix: string): { from: string; to: string } {
@@ -69,6 +78,13 @@ export interface HeldRecord {
   machine: string;
 }
 
+/** Where a sender's name wrote from last. */
+export interface Home {
+  machine: string;
+  /** Where it wrote from before, until a message that says so was shown. */
+  movedFrom?: string;
+}
+
 /** Counts of one agent, and the last history number given. */
 export interface StoredTally extends Tally {
   number: number;
@@ -80,6 +96,32 @@ export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<Sto
 
 export async function readLine(tx: Tx, agent: string, sender: string): Promise<Line> {
   return (await tx.get<Line>(key.lineIn(agent, sender))) ?? EMPTY_LINE;
+}
+
+/** See MailStore.outboxPage. */
+export async function outboxPage(
+  from: Pick<Tx, 'range'>,
+  machine: string,
+  after: number,
+  limit: number,
+  sizeBytesMax: number,
+): Promise<OutboxEntry[]> {
+  const page: OutboxEntry[] = [];
+  const { to } = below(`outbox/${machine}/`);
+  let sizeBytes = 0;
+  let last = after;
+  while (page.length < limit) {
+    const want = Math.min(PAGE, limit - page.length);
+    const entries = await from.range<OutboxEntry>({ from: key.outbox(machine, last + 1), to, limit: want });
+    for (const [, entry] of entries) {
+      page.push(entry);
+      sizeBytes += entry.sizeBytes;
+      if (sizeBytes >= sizeBytesMax) return page;
+      last = entry.number;
+    }
+    if (entries.length < want) return page;
+  }
+  return page;
 }
 
 /** Appends a letter to the outbox of a machine and returns its number. */

@@ -23,6 +23,19 @@ export interface MailStore {
   settle(machine: string, number: number, receipt: Receipt | undefined): Promise<Settled>;
   /** The peer refused the parcel for good. */
   refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
+  /**
+   * What waits for a machine in a namespace will never be taken: each such entry ends as if it were refused. One
+   * batch looks at 500 entries at most, beyond number `after`; start at 0 and call again with `next` until there is
+   * none. It does not see what is queued later. What other namespaces have there stays. `neverLeft` as for takeBack:
+   * of what may have left nobody knows whether it arrived.
+   */
+  refuseAll(
+    machine: string,
+    ns: string,
+    code: ErrorCode,
+    after: number,
+    neverLeft: (entry: OutboxEntry) => boolean,
+  ): Promise<RefusedAll>;
 
   /** A message or void from an agent's home machine. */
   receive(arrival: Arrived<Message | Void>): Promise<Received>;
@@ -76,8 +89,15 @@ export interface MailRecord {
   /** How many messages of this sender before it were given up as missing. */
   missingBefore?: number;
   late?: boolean;
+  /**
+   * The machine from which this sender's name wrote before, when it was another. Said of every message from the
+   * new machine until one of them was shown, so that it is not lost with one that is taken back.
+   */
+  movedFrom?: string;
   /** Why it was refused. */
   refusal?: ErrorCode;
+  /** It was given up here, but may have been on its way: whether it arrived is not known. */
+  mayHaveArrived?: true;
   /** Its place in the outbox while it is there. */
   outbox?: number;
 }
@@ -134,6 +154,14 @@ export interface Settled {
   about?: { agent: string; messageId: string; kind: 'message' | 'void' | 'unsend'; state: ReceiptState };
 }
 
+/** Outbox numbers that were taken out, and for each what that meant. */
+export interface RefusedAll {
+  numbers: number[];
+  settled: Settled[];
+  /** Where to go on; undefined at the end. */
+  next: number | undefined;
+}
+
 export interface Arrived<L> {
   ns: string;
   /** The sender's home machine, verified. */
@@ -163,7 +191,9 @@ export type TakeBack =
   /** The recipient's machine is asked by outbox entry `number`; `replaced` is the entry it takes the place of. */
   | { status: 'asked'; machine: string; number: number; replaced?: number }
   /** Known to be read, or further. */
-  | { status: 'already_read' };
+  | { status: 'already_read' }
+  /** It may have arrived, and there is nobody left to ask. */
+  | { status: 'unknown' };
 
 export interface Tally {
   /** Unread messages. */

@@ -1,3 +1,5 @@
+import { AGENTS_PER_MACHINE_MAX } from '../limits.ts';
+
 /** An agent name and who holds it. */
 export interface Claim {
   agent: string;
@@ -30,6 +32,7 @@ export interface Claims {
  *
  * Invariants:
  * - a name that is held is not taken;
+ * - no machine holds more than AGENTS_PER_MACHINE_MAX names;
  * - while one machine holds a name for an agent, no other machine can claim to be that agent's home.
  */
 export function applyClaim(view: Claims, name: string, claim: Claim): void {
@@ -38,7 +41,8 @@ export function applyClaim(view: Claims, name: string, claim: Claim): void {
   const holder = view.claims.get(name);
   const names = view.names.get(agent) ?? [];
   const home = names.length > 0 ? view.claims.get(names[0]!)!.machine : machine;
-  if (home !== machine || (holder && holder.agent !== agent)) {
+  const taken = home !== machine || (holder !== undefined && holder.agent !== agent);
+  if (taken || (!holder && namesOf(view, machine) >= AGENTS_PER_MACHINE_MAX)) {
     view.lost.set(key, { ...claim, name, heldBy: holder?.machine ?? home });
     return;
   }
@@ -47,6 +51,11 @@ export function applyClaim(view: Claims, name: string, claim: Claim): void {
   view.claims.set(name, claim);
   view.names.set(agent, [...names, name]);
   if (names.length === 0) view.agents.set(machine, [...(view.agents.get(machine) ?? []), agent]);
+}
+
+function namesOf(view: Claims, machine: string): number {
+  const agents = view.agents.get(machine) ?? [];
+  return agents.reduce((count, agent) => count + view.names.get(agent)!.length, 0);
 }
 
 /** Lets go of all that an agent holds or wants, as far as the author may: its own, or anyone's by an admin. */

@@ -16,6 +16,8 @@ export interface Member {
 export interface Removal {
   /** Of the statement that removed it. */
   hash: string;
+  /** What the machine was called. */
+  label: string;
   by: string;
   at: number;
   reason: string | undefined;
@@ -163,7 +165,8 @@ function remove(view: View, history: History, statement: Of<'remove'>, position:
   const { machine, by, at, reason } = statement;
   view.unkeyed.push(position);
   view.removals.set(machine, [...(view.removals.get(machine) ?? []), position]);
-  view.removed.set(machine, { hash: history.entries[position]!.signed.hash, by, at, reason });
+  const label = (view.members.get(machine) ?? view.removed.get(machine))?.label ?? machine.slice(-8);
+  view.removed.set(machine, { hash: history.entries[position]!.signed.hash, label, by, at, reason });
   view.members.delete(machine);
   forgetMachine(view, machine);
 }

@@ -167,12 +167,13 @@ describe('up, status and down', () => {
 
   it('write a private log without secrets, and show it', async () => {
     await twoAgents();
+    const { recovery_phrase: words } = await ask('namespace', 'create', 'other');
     const { ticket } = await ask('namespace', 'invite', 'team');
     const { token } = await ask('agent', 'token', 'a@team');
     await ask('send', 'b', 'the content', '--as', 'a@team');
     const apiToken = (await readFile(join(home, 'api-token'), 'utf8')).trim();
     const log = await readFile(join(home, 'daemon.log'), 'utf8');
-    for (const secret of [ticket, token, apiToken, 'the content']) expect(log).not.toContain(secret);
+    for (const secret of [words, ticket, token, apiToken, 'the content']) expect(log).not.toContain(secret);
     expect((await stat(join(home, 'daemon.log'))).mode & 0o777).toBe(0o600);
     expect(await ask('logs')).toMatchObject({
       logs: expect.arrayContaining([expect.objectContaining({ msg: 'ready' })]),
@@ -258,6 +259,21 @@ describe('daemon', () => {
     const { code, stderr } = await ended(start(['daemon'], { PATCHCORD_HTTP_PORT: 'x' }));
     expect(code).toBe(2);
     expect(stderr).toContain('PATCHCORD_HTTP_PORT');
+  });
+});
+
+describe('namespace create', () => {
+  it('shows the recovery words once and never again', async () => {
+    await ask('up', ...LOCAL);
+    const { stdout } = await run('namespace', 'create', 'team');
+    expect(stdout).toContain('Created team.');
+    expect(stdout).toContain('patchcord namespace recover team');
+    const words = [...stdout.matchAll(/^ .*$/gm)].join(' ').match(/[a-z]+/g) ?? [];
+    expect(words).toHaveLength(24);
+    const { recovery_phrase: others } = await ask('namespace', 'create', 'other');
+    expect(others).toMatch(/^([a-z]+ ){23}[a-z]+$/);
+    expect(others).not.toBe(words.join(' '));
+    expect(JSON.stringify([await ask('namespace', 'list'), await ask('status')])).not.toContain('recovery');
   });
 });
 
@@ -394,6 +410,11 @@ describe('wrong usage', () => {
     'namespace frobnicate',
     'namespace create',
     'namespace invite team --ttl soon',
+    'namespace invite team --role owner',
+    'namespace confirm team 12345',
+    'namespace confirm team --reject',
+    'namespace remove team',
+    'namespace recover team zebra',
     'send b hi',
     'send b --as a@team',
     'send b hi there --as a@team',

@@ -94,6 +94,7 @@ async function machine(handlers: Partial<NetworkHandlers> = {}, clock: Clock = s
     admitsJoin: () => false,
     linkUp: (peerId) => diary.note(`up ${peerId}`),
     linkDown: (peerId, reason) => diary.note(`down ${peerId} ${reason}`),
+    refused: (peerId) => diary.note(`refused ${peerId}`),
     frame: (peerId, frame) => diary.note(`${frame.t} ${peerId}`),
     join: async (_, request) => request,
     ...handlers,
@@ -142,10 +143,13 @@ async function dial(libp2p: Libp2p, network: Network, protocol = LINK): Promise<
   return [stream, connection];
 }
 
+function once(target: Pick<EventTarget, 'addEventListener'>, type: string): Promise<void> {
+  return new Promise((resolve) => target.addEventListener(type, () => resolve()));
+}
+
 function closed(target: Stream | Connection): Promise<void> {
   if (target.status !== 'open') return Promise.resolve();
-  const events: Pick<EventTarget, 'addEventListener'> = target;
-  return new Promise((resolve) => events.addEventListener('close', () => resolve()));
+  return once(target, 'close');
 }
 
 describe('a peer that breaks the rules loses its connection, and nobody else', () => {
@@ -252,6 +256,22 @@ describe('a peer that breaks the rules loses its connection, and nobody else', (
     expect(await undisturbed()).toBe(true);
   });
 
+  test('a machine that is dropped and does not hang up is cut off soon', async () => {
+    const [stream, connection] = await dial(raw, victim.network);
+    stream.send(hello);
+    await victim.diary.has(`up ${raw.peerId.toString()}`);
+    const [over, ended] = [closed(connection), once(stream, 'end')];
+    victim.network.drop(raw.peerId.toString(), 'test');
+    expect(victim.diary.lines).toContain(`down ${raw.peerId.toString()} test`);
+    await ended;
+    stream.send(encodeFrame({ t: 'ack', n: 1 }));
+    expect(connection.status).toBe('open');
+    await clock.fire(2_000);
+    await over;
+    expect(victim.diary.lines).not.toContain(`ack ${raw.peerId.toString()}`);
+    expect(await undisturbed()).toBe(true);
+  });
+
   test('a frame byte by byte is read as one', async () => {
     const [stream] = await dial(raw, victim.network);
     for (const byte of Buffer.concat([hello, encodeFrame({ t: 'ack', n: 70_000 })]))
@@ -276,7 +296,7 @@ describe('a stranger', () => {
     expect(diary.lines).toEqual([]);
   });
 
-  test('that was let in to join gets no link, and is shown out when it lingers', async () => {
+  test('that was let in to ask gets no link, and is shown out when it lingers', async () => {
     const clock = new HeldClock();
     const { network, diary } = await machine({ admits: () => false, admitsJoin: () => true }, clock);
     const raw = await stranger();
@@ -289,11 +309,10 @@ describe('a stranger', () => {
         throw new Error('closed');
       }),
     ).rejects.toBeInstanceOf(Error);
-    await over;
     await diary.has('link refused');
-    const idle = await raw.dial(multiaddr(network.addresses()[0]));
+    expect(connection.status).toBe('open');
     await clock.fire(30_000);
-    await closed(idle);
+    await over;
     await diary.has('stayed too long');
     expect(diary.lines.filter((line) => line.startsWith('up'))).toEqual([]);
   });

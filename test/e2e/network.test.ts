@@ -1,111 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { systemClock, systemRandom, type Clock } from '../../daemon/clock.ts';
-import { createLibp2pNetwork } from '../../daemon/network/libp2p-network.ts';
-import type { Network, NetworkHandlers } from '../../daemon/network/network.ts';
+import type { NetworkHandlers } from '../../daemon/network/network.ts';
 import type { Frame } from '../../protocol/frame.ts';
-import { newId } from '../../protocol/ids.ts';
 import { FRAME_SIZE_BYTES_MAX, WINDOW_FRAMES } from '../../protocol/limits.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
+import { freePort, linkedPair, Machine, portOf, start, stopAll } from './network-machine.ts';
 
-interface MachineOptions {
-  seed?: Uint8Array;
-  listen?: string[];
-  clock?: Clock;
-  handlers?: Partial<NetworkHandlers>;
-}
+afterEach(stopAll);
 
-/** A network that records what its handlers hear, and lets a test wait for it. */
-class Machine {
-  readonly network: Network;
-  readonly events: string[] = [];
-  readonly frames: Frame[] = [];
-  onFrame: (peerId: string, frame: Frame) => void = () => {};
-  admits: (peerId: string) => boolean = () => true;
-  readonly #handlers: Partial<NetworkHandlers>;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(options: MachineOptions = {}) {
-    this.#handlers = options.handlers ?? {};
-    this.network = createLibp2pNetwork({
-      seed: options.seed ?? systemRandom.bytes(32),
-      listen: options.listen ?? ['/ip4/127.0.0.1/tcp/0'],
-      clock: options.clock ?? systemClock,
-      random: systemRandom,
-      log: {
-        debug: () => this.wake(),
-        info: () => this.wake(),
-        warn: () => this.wake(),
-        error: () => this.wake(),
-      },
-      bootId: newId(Date.now(), systemRandom.bytes),
-    });
-    machines.push(this);
-  }
-
-  get peerId(): string {
-    return this.network.peerId;
-  }
-
-  get port(): string {
-    return this.network.addresses()[0]!.split('/')[4]!;
-  }
-
-  async start(): Promise<this> {
-    await this.network.start({
-      admits: (peerId) => this.admits(peerId),
-      admitsJoin: () => false,
-      linkUp: (peerId) => this.note(`up ${peerId}`),
-      linkDown: (peerId, reason) => this.note(`down ${peerId} ${reason}`),
-      frame: (peerId, frame) => {
-        this.frames.push(frame);
-        this.onFrame(peerId, frame);
-        this.wake();
-      },
-      join: async () => new Uint8Array(),
-      ...this.#handlers,
-    });
-    return this;
-  }
-
-  note(event: string): void {
-    this.events.push(event);
-    this.wake();
-  }
-
-  wake(): void {
-    for (const look of this.#waiting) look();
-  }
-
-  /** Resolves when the condition holds; looked at whenever something happened here. */
-  async until(condition: () => boolean): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const look = (): void => {
-      if (condition()) resolve();
-    };
-    this.#waiting.add(look);
-    look();
-    await promise;
-    this.#waiting.delete(look);
-  }
-
-  async linked(peer: { peerId: string }): Promise<void> {
-    await this.until(() => this.events.findLast((event) => event.includes(peer.peerId))?.[0] === 'u');
-  }
-
-  name(...others: Machine[]): void {
-    this.network.setPeers(new Map(others.map(({ network }) => [network.peerId, network.addresses()])));
-  }
-}
-
-const machines: Machine[] = [];
-afterEach(async () => {
-  await Promise.all(machines.splice(0).map((machine) => machine.network.stop()));
-});
-
-const start = (options?: MachineOptions): Promise<Machine> => new Machine(options).start();
 const parcel = (n: number, sizeBytes = 100): Frame => ({
   t: 'parcel',
   n,
@@ -113,28 +18,6 @@ const parcel = (n: number, sizeBytes = 100): Frame => ({
 });
 const numberOf = (frame: Frame): number => (frame.t === 'parcel' ? frame.n : -1);
 const numbers = (machine: Machine): number[] => machine.frames.map(numberOf);
-
-async function linkedPair(): Promise<[Machine, Machine]> {
-  const [a, b] = [await start(), await start()];
-  a.name(b);
-  await Promise.all([a.linked(b), b.linked(a)]);
-  return [a, b];
-}
-
-function portOf(server: Server): number {
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = portOf(server);
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 describe('a link', () => {
   test('carries frames both ways, in order', async () => {
@@ -202,6 +85,7 @@ describe('a link', () => {
         await Promise.all([a.until(() => a.frames.length > n), b.until(() => b.frames.length > n)]);
       }
       expect([a.events, b.events]).toEqual([[`up ${b.peerId}`], [`up ${a.peerId}`]]);
+      expect([a.refusals, b.refusals]).toEqual([[], []]);
       await Promise.all([a.network.stop(), b.network.stop()]);
       expect([a.events.length, b.events.length]).toEqual([2, 2]);
     }
@@ -214,6 +98,7 @@ describe('a link', () => {
     const a = await start();
     a.network.setPeers(new Map([[peerId, listen]]));
     await a.until(() => (a.network.links()[0]!.lastError ?? '').includes('ECONNREFUSED'));
+    expect(a.refusals).toEqual([]);
 
     let b = await start({ seed, listen });
     await a.linked(b);
@@ -249,7 +134,7 @@ describe('a link', () => {
       import { newId } from './protocol/ids.ts';
       const network = createLibp2pNetwork({ seed: Buffer.alloc(32, 7), listen: ['/ip4/127.0.0.1/tcp/${port}'],
         clock, random, log, bootId: newId(Date.now(), random.bytes) });
-      await network.start({ admits: () => true, admitsJoin: () => false, linkUp() {}, linkDown() {},
+      await network.start({ admits: () => true, admitsJoin: () => false, linkUp() {}, linkDown() {}, refused() {},
         frame(peer, frame) { network.send(peer, [{ t: 'ack', n: frame.n }]); }, join: async (_, r) => r });`;
     const spawned = () =>
       spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: 'inherit' });
@@ -279,6 +164,20 @@ describe('a link', () => {
     c.admits = () => false;
     c.network.setPeers(new Map());
     expect(c.events.at(-1)).toBe(`down ${b.peerId} not a member`);
+  });
+
+  test.each([
+    ['a few', 10, 100],
+    ['more than the stream takes at once', 30, 60_000],
+  ])('what was sent in the same tick as the end still arrives: %s', async (_, count, sizeBytes) => {
+    const [a, b] = await linkedPair();
+    for (let n = 0; n < count; n++) a.network.send(b.peerId, [parcel(n, sizeBytes)]);
+    a.admits = () => false;
+    a.network.setPeers(new Map());
+    expect(a.events.at(-1)).toBe(`down ${b.peerId} no longer a peer`);
+    await b.until(() => b.events.length === 2);
+    expect(numbers(b)).toEqual([...Array(count).keys()]);
+    expect(b.events.at(-1)).toBe(`down ${a.peerId} closed by peer`);
   });
 
   test('comes back after drop', async () => {
@@ -314,6 +213,36 @@ describe('who may connect', () => {
     await a.until(() => a.network.links()[0]!.attempts >= 2);
     expect([a.events, b.events]).toEqual([[], []]);
     expect(a.network.links()[0]!.lastError).toContain('gater');
+    // It is a itself that will not have b; there is nothing to ask b.
+    expect(a.refusals).toEqual([]);
+  });
+
+  test('a machine that may not link but ask is told of every refusal, and gets an answer', async () => {
+    const [a, b, c] = [await start(), await start(), await start()];
+    a.admits = () => false;
+    a.admitsJoin = (peerId) => peerId === b.peerId;
+    b.name(a);
+    await b.until(() => b.refusals.length >= 3);
+    expect(new Set(b.refusals)).toEqual(new Set([a.peerId]));
+    expect(b.network.links()[0]!.attempts).toBeLessThanOrEqual(b.refusals.length + 1);
+    const [question, addresses] = [Uint8Array.of(1, 2, 3), a.network.addresses()];
+    expect(await b.network.requestJoin(a.peerId, addresses, question)).toEqual(question);
+    await expect(c.network.requestJoin(a.peerId, addresses, question)).rejects.toMatchObject({
+      code: 'peer_unreachable',
+    });
+    expect([a.events, b.events, a.asked]).toEqual([[], [], [b.peerId]]);
+    a.admits = () => true;
+    await b.linked(a);
+  });
+
+  test('a machine that was removed while linked is told so when it dials again', async () => {
+    const [a, b] = await linkedPair();
+    b.name(a);
+    a.admits = () => false;
+    a.admitsJoin = () => true;
+    a.network.setPeers(new Map());
+    await b.until(() => b.refusals.length > 0);
+    expect(b.events).toEqual([`up ${a.peerId}`, `down ${a.peerId} closed by peer`]);
   });
 
   test('a machine that takes over the address of another gets no link', async () => {
@@ -321,6 +250,7 @@ describe('who may connect', () => {
     a.network.setPeers(new Map([[b.peerId, [`/ip4/127.0.0.1/tcp/${impostor.port}`]]]));
     await a.until(() => a.network.links()[0]!.lastError !== undefined);
     expect([a.events, b.events, impostor.events]).toEqual([[], [], []]);
+    expect(a.refusals).toEqual([]);
   });
 });
 
@@ -368,7 +298,7 @@ describe('join', () => {
     });
   });
 
-  test('few are answered at a time', async () => {
+  test('one machine gets two answers at a time, which keeps nobody else waiting', async () => {
     const { promise, resolve } = Promise.withResolvers<Uint8Array>();
     let asked = 0;
     const inviter: Machine = await host({
@@ -378,13 +308,38 @@ describe('join', () => {
         return promise;
       },
     });
-    const guests = await Promise.all(Array.from({ length: 5 }, () => start()));
-    const answers = guests.slice(1).map((guest) => ask(guest, inviter, request));
-    await inviter.until(() => asked === 4);
-    await expect(ask(guests[0]!, inviter, request)).rejects.toMatchObject({ code: 'peer_unreachable' });
+    const [greedy, ...others] = await Promise.all(Array.from({ length: 5 }, () => start()));
+    const answers = [0, 1].map(() => ask(greedy!, inviter, request));
+    await inviter.until(() => asked === 2);
+    await expect(ask(greedy!, inviter, request)).rejects.toMatchObject({ code: 'peer_unreachable' });
+    answers.push(...others.flatMap((guest) => [0, 1].map(() => ask(guest, inviter, request))));
+    await inviter.until(() => asked === 10);
     resolve(new Uint8Array(1));
-    expect(await Promise.all(answers)).toHaveLength(4);
-    expect(await ask(guests[0]!, inviter, request)).toHaveLength(1);
+    expect(await Promise.all(answers)).toHaveLength(10);
+    expect(await ask(greedy!, inviter, request)).toHaveLength(1);
+  });
+
+  test('over a link the answer leaves the link as it is', async () => {
+    const [a, b] = await linkedPair();
+    for (let round = 0; round < 5; round++) {
+      const [one, two] = [request.with(0, round), Uint8Array.of(round)];
+      // No address: there is no need to connect.
+      expect(await a.network.requestJoin(b.peerId, [], one)).toEqual(one);
+      const both = [one, two].map((bytes) => b.network.requestJoin(a.peerId, [], bytes));
+      expect(await Promise.all(both)).toEqual([one, two]);
+    }
+    a.network.send(b.peerId, [parcel(1)]);
+    b.network.send(a.peerId, [parcel(2)]);
+    await Promise.all([a.until(() => a.frames.length === 1), b.until(() => b.frames.length === 1)]);
+    expect([a.events, b.events]).toEqual([[`up ${b.peerId}`], [`up ${a.peerId}`]]);
+    expect([a.asked.length, b.asked.length]).toEqual([10, 5]);
+  });
+
+  test('a question over a link that breaks is an error', async () => {
+    const [a, b] = await linkedPair();
+    const dropped = a.network.requestJoin(b.peerId, [], request);
+    a.network.drop(b.peerId, 'test');
+    await expect(dropped).rejects.toMatchObject({ code: 'peer_unreachable' });
   });
 
   test('gives up after 20 s without an answer, and when the network stops', async () => {

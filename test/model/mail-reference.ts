@@ -16,6 +16,7 @@ export interface Incoming {
 
 export interface Sent {
   id: string;
+  ns: string;
   seq: number;
   number: number;
   status: ReceiptState;
@@ -24,6 +25,7 @@ export interface Sent {
 /** What waits in the outbox: what it carries, and of which sent message. */
 export interface Waiting {
   k: 'message' | 'void' | 'unsend' | 'receipts';
+  ns: string;
   sent?: Sent;
 }
 
@@ -50,8 +52,12 @@ export class MailReference {
   #numbers = 0;
   #outboxNumbers = 0;
 
-  constructor(incoming: number, nowMs: number) {
+  /** Namespace of what comes in. */
+  readonly #ns: string;
+
+  constructor(incoming: number, nowMs: number, ns: string) {
     this.nowMs = nowMs;
+    this.#ns = ns;
     this.incoming = Array.from({ length: incoming }, () => ({
       state: 'away',
       isVoid: false,
@@ -63,11 +69,11 @@ export class MailReference {
     }));
   }
 
-  accept(id: string): void {
+  accept(id: string, ns: string): void {
     this.#numbers += 1;
-    const sent: Sent = { id, seq: this.sent.length + 1, number: this.#numbers, status: 'queued' };
+    const sent: Sent = { id, ns, seq: this.sent.length + 1, number: this.#numbers, status: 'queued' };
     this.sent.push(sent);
-    this.#queue({ k: 'message', sent });
+    this.#queue('message', sent);
   }
 
   /** A message or a void for its place arrives; returns the state that its receipt tells. */
@@ -125,14 +131,14 @@ export class MailReference {
   confirm(shown: readonly Incoming[]): void {
     const read = shown.filter(({ state }) => state === 'pending');
     for (const one of read) one.state = 'read';
-    if (read.length > 0) this.#queue({ k: 'receipts' });
+    if (read.length > 0) this.#queue('receipts');
   }
 
   mark(one: Incoming, status: 'deferred' | 'replied'): void {
     if (one.state === status) return;
     const isNews = status === 'deferred' || one.state === 'pending';
     one.state = status;
-    if (isNews) this.#queue({ k: 'receipts' });
+    if (isNews) this.#queue('receipts');
   }
 
   /** The outbox entry was answered: by a receipt of that state, or refused for good. */
@@ -140,6 +146,13 @@ export class MailReference {
     const waiting = this.outbox.get(number);
     this.outbox.delete(number);
     if (waiting?.sent && state) climb(waiting.sent, state);
+  }
+
+  /** The machine will take nothing of that namespace any more; returns what was taken out. */
+  refuseAll(ns: string): number[] {
+    const entries = [...this.outbox].filter(([, waiting]) => waiting.ns === ns).sort(([a], [b]) => a - b);
+    for (const [number, { k }] of entries) this.settle(number, k === 'unsend' ? undefined : 'refused');
+    return entries.map(([number]) => number);
   }
 
   receipt(sent: Sent, state: ReceiptState): void {
@@ -150,21 +163,21 @@ export class MailReference {
     if (ENDS.has(sent.status)) return 'unsent';
     if (RANK[sent.status] >= RANK.read) return 'already_read';
     const [number, waiting] = [...this.outbox].find(([, entry]) => entry.sent === sent) ?? [0, undefined];
-    if (!waiting) this.#queue({ k: 'unsend', sent });
+    if (!waiting) this.#queue('unsend', sent);
     if (waiting?.k !== 'message') return 'asked';
     if (neverLeft) {
-      this.outbox.set(number, { k: 'void', sent });
+      this.outbox.set(number, { ...waiting, k: 'void' });
       sent.status = 'unsent';
       return 'unsent';
     }
     this.outbox.delete(number);
-    this.#queue({ k: 'void', sent });
+    this.#queue('void', sent);
     return 'asked';
   }
 
-  #queue(waiting: Waiting): void {
+  #queue(k: Waiting['k'], sent?: Sent): void {
     this.#outboxNumbers += 1;
-    this.outbox.set(this.#outboxNumbers, waiting);
+    this.outbox.set(this.#outboxNumbers, sent ? { k, ns: sent.ns, sent } : { k, ns: this.#ns });
   }
 
   #advance(): void {

@@ -13,12 +13,13 @@ import { signerFromSeed } from '../../protocol/signing.ts';
 import { MemoryKv } from '../sim/memory-kv.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { holds } from './holds.ts';
-import { MailReference, type Incoming } from './mail-reference.ts';
+import { MailReference, type Incoming, type Sent } from './mail-reference.ts';
 
 const INCOMING = 6;
 const HERE = signerFromSeed(new Uint8Array(32).fill(1));
 const THERE = signerFromSeed(new Uint8Array(32).fill(2)).peerId;
 const NS = 'a'.repeat(64);
+const OTHER_NS = 'b'.repeat(64);
 const START_MS = 1_790_000_000_000;
 const ada: Party = { id: idOf(0xa0), name: 'ada' };
 const bob: Party = { id: idOf(0xb0), name: 'bob' };
@@ -26,7 +27,14 @@ const bob: Party = { id: idOf(0xb0), name: 'bob' };
 const at = fc.nat({ max: 20 });
 const arrived = fc.nat({ max: INCOMING - 1 });
 const command = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ k: fc.constant('accept' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ k: fc.constant('accept' as const), ns: fc.constantFrom(NS, NS, OTHER_NS) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ k: fc.constant('refuseAll' as const), ns: fc.constantFrom(NS, OTHER_NS) }),
+  },
   { weight: 6, arbitrary: fc.record({ k: fc.constant('message' as const), which: arrived }) },
   {
     weight: 2,
@@ -68,12 +76,14 @@ type Command = {
     | 'reply'
     | 'settle'
     | 'refuse'
+    | 'refuseAll'
     | 'receipt'
     | 'takeBack'
     | 'pass'
     | 'crash'
     | 'fill';
   which?: number;
+  ns?: string;
   state?: ReceiptState;
   neverLeft?: boolean;
   ms?: number;
@@ -97,7 +107,7 @@ class Pair {
   readonly disk = new Disk();
   readonly random = new SeededRandom('mail');
   store: MailStore = this.#open();
-  reference = new MailReference(INCOMING, START_MS);
+  reference = new MailReference(INCOMING, START_MS, NS);
   readonly boot = idOf(0xb007);
   #ids = 0x1000;
   /** What was ever shown, and what was ever said to be taken back. */
@@ -117,25 +127,29 @@ class Pair {
       this.store = this.#open();
     } else if (command.k === 'fill') {
       this.disk.isFull = true;
-      await rejects(this.store.accept(this.#outgoing(idOf(1))), /the disk is full/);
+      await rejects(this.store.accept(this.#outgoing(idOf(1), NS)), /the disk is full/);
       const fresh = this.reference.incoming.findIndex(({ state }) => state === 'away');
       if (fresh >= 0) await rejects(this.store.receive(this.#letter(fresh, 'message')), /the disk is full/);
       this.disk.isFull = false;
     } else if (command.k === 'pass') {
       this.reference.pass(command.ms!);
       await this.store.giveUpGaps(this.reference.nowMs);
-    } else if (['accept', 'takeBack', 'settle', 'refuse', 'receipt'].includes(command.k))
+    } else if (['accept', 'takeBack', 'settle', 'refuse', 'refuseAll', 'receipt'].includes(command.k))
       await this.#send(command);
     else await this.#receive(command);
     await this.compare();
   }
 
-  async #send({ k, which = 0, state = 'delivered', neverLeft = false }: Command): Promise<void> {
+  async #send({ k, which = 0, ns = NS, state = 'delivered', neverLeft = false }: Command): Promise<void> {
     const { reference, store } = this;
     if (k === 'accept') {
       this.#ids += 1;
-      await store.accept(this.#outgoing(idOf(this.#ids)));
-      reference.accept(idOf(this.#ids));
+      await store.accept(this.#outgoing(idOf(this.#ids), ns));
+      reference.accept(idOf(this.#ids), ns);
+    } else if (k === 'refuseAll') {
+      const { numbers, settled } = await store.refuseAll(THERE, ns, 'unknown_recipient', 0, () => true);
+      deepEqual(numbers, reference.refuseAll(ns));
+      equal(settled.length, numbers.length);
     } else if (k === 'settle' || k === 'refuse') {
       const number = pick([...reference.outbox.keys()], which);
       if (number === undefined) return;
@@ -144,14 +158,14 @@ class Pair {
         await store.refuse(THERE, number, 'unknown_recipient');
         reference.settle(number, kind === 'unsend' ? undefined : 'refused');
       } else {
-        await store.settle(THERE, number, sent && this.#receipt(sent.id, state));
+        await store.settle(THERE, number, sent && this.#receipt(sent, state));
         reference.settle(number, state);
       }
     } else {
       const sent = pick(reference.sent, which);
       if (!sent) return;
       if (k === 'receipt') {
-        await store.receiveReceipts(NS, [this.#receipt(sent.id, state)]);
+        await store.receiveReceipts(sent.ns, [this.#receipt(sent, state)]);
         reference.receipt(sent, state);
       } else {
         const request = { agent: ada.id, messageId: sent.id, neverLeft: () => neverLeft, boot: this.boot };
@@ -264,9 +278,9 @@ class Pair {
     return idOf(this.reference.incoming.indexOf(one) + 1);
   }
 
-  #outgoing(id: string) {
+  #outgoing(id: string, ns: string) {
     const copies = [{ id, to: bob, machine: THERE }];
-    return { ns: NS, from: ada, copies, content: 'hello', boot: this.boot, nowMs: this.reference.nowMs };
+    return { ns, from: ada, copies, content: 'hello', boot: this.boot, nowMs: this.reference.nowMs };
   }
 
   #letter(index: number, k: 'message' | 'void') {
@@ -276,9 +290,9 @@ class Pair {
     return { ns: NS, machine: THERE, letter, nowMs: this.reference.nowMs };
   }
 
-  #receipt(id: string, state: ReceiptState): Receipt {
+  #receipt({ id, ns }: Sent, state: ReceiptState): Receipt {
     const at = this.reference.nowMs;
-    return { v: 1, ns: NS, id, sender: ada.id, recipient: bob.id, state, at, by: THERE };
+    return { v: 1, ns, id, sender: ada.id, recipient: bob.id, state, at, by: THERE };
   }
 }
 

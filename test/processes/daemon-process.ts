@@ -45,6 +45,8 @@ export class DaemonProcess {
   process: ChildProcess | undefined;
   /** The end of what the daemon logged. */
   log = '';
+  /** What the daemon's environment has besides this process's own. */
+  env: Record<string, string> = {};
   #port: string | undefined;
 
   constructor(label: string) {
@@ -68,6 +70,7 @@ export class DaemonProcess {
     ];
     const child = spawn(process.execPath, [BIN, ...args, '--home', this.home], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.env },
     });
     this.process = child;
     for (const stream of [child.stdout, child.stderr]) {

@@ -21,6 +21,9 @@ const HABITS = [
   ['leave', 2],
 ] as const;
 
+/** What every client calls itself. */
+export const CLIENT = 'sim-client 1.0';
+
 /** Errors that come before anything was written. */
 const BEFORE_WRITING = new Set([
   'unknown_recipient',
@@ -28,14 +31,23 @@ const BEFORE_WRITING = new Set([
   'unknown_session',
   'unknown_message',
   'outbox_full',
+  'not_member',
+  'name_taken',
 ]);
+
+/** Errors by which an agent is told that it cannot be. */
+const SHUT_OUT = new Set(['name_taken', 'not_member']);
 
 export interface SimAgentParts {
   name: string;
   namespace: string;
   node: SimNode;
-  /** Names of the others in its namespace. */
-  others: readonly string[];
+  /** What it signs its contents with, when another agent has its address; else the address. */
+  pen?: string;
+  /** Names of the others in its namespace, as they are now. */
+  others: () => readonly string[];
+  /** What must never come up in an answer to it. */
+  foreign: readonly string[];
   time: VirtualTime;
   random: SeededRandom;
   ledger: Ledger;
@@ -47,6 +59,10 @@ export interface SimAgentParts {
 /** A client that sends, reads, answers and takes back at random, and keeps its books. */
 export class SimAgent {
   readonly address: string;
+  readonly pen: string;
+  /** Before it had its first session its name was taken, or its machine was out. */
+  isTooLate = false;
+  hasOpened = false;
   readonly node: SimNode;
   /** `drain`: only reads; `rest`: does nothing, its session stays open. */
   mode: 'busy' | 'drain' | 'rest' = 'busy';
@@ -71,11 +87,12 @@ export class SimAgent {
     this.#parts = parts;
     this.node = parts.node;
     this.address = `${parts.name}@${parts.namespace}`;
+    this.pen = parts.pen ?? this.address;
     this.#random = parts.random;
   }
 
   get isQuiet(): boolean {
-    return this.#session !== undefined && this.#unconfirmed.size === 0;
+    return this.isTooLate || (this.#session !== undefined && this.#unconfirmed.size === 0);
   }
 
   async run(): Promise<void> {
@@ -94,27 +111,38 @@ export class SimAgent {
   kill(): void {
     const session = this.#current();
     if (!session) return;
-    this.#parts.trace(`${this.address} dies`);
+    this.#parts.trace(`${this.pen} dies`);
     this.#forget();
     void this.node.call(() => session.close());
   }
 
-  /** Everybody it believes to be online now. */
-  async online(): Promise<string[]> {
+  /** Everybody it believes to be there, and what it is warned of. */
+  async look(): Promise<{ all: string[]; online: string[]; warnings: string[] }> {
     const outcome = await this.#call('presence', (session) => session.inbox({ all_agents: true }));
-    if (outcome.kind !== 'answer') return [];
-    return outcome.value.agents.filter(({ online }) => online).map(({ agent }) => agent);
+    if (outcome.kind !== 'answer') return { all: [], online: [], warnings: [] };
+    const { agents, warnings } = outcome.value;
+    const names = (list: typeof agents) => list.map(({ agent }) => agent).sort();
+    return { all: names(agents), online: names(agents.filter(({ online }) => online)), warnings };
+  }
+
+  /** The code with which a message to another is refused at once; none when it is accepted. */
+  async refusal(to: string): Promise<string> {
+    const call = { to_agent: to, content: this.#content(), thread: '' };
+    const outcome = await this.#call('a send that should fail', (session) => session.send(call));
+    return outcome.kind === 'error' ? outcome.error.code : '';
   }
 
   async #open(): Promise<Session | undefined> {
     await this.node.up();
-    const request = { agent: this.address, client: `sim ${this.#calls}` };
+    const request = { agent: this.address, client: CLIENT };
     const outcome = await this.node.call(({ messenger }) => messenger.open(request));
-    this.#parts.trace(`${this.address} opens: ${outcome.kind}`);
+    this.#parts.trace(`${this.pen} opens: ${outcome.kind}`);
     if (outcome.kind === 'answer') {
       this.#session = outcome.value;
       this.#sessionStart = this.node.startNumber;
+      this.hasOpened = true;
     }
+    if (outcome.kind === 'error' && SHUT_OUT.has(outcome.error.code)) this.isTooLate = true;
     return this.#session;
   }
 
@@ -127,7 +155,7 @@ export class SimAgent {
 
   async #act(): Promise<void> {
     const habit = this.#random.weighted(HABITS);
-    if (habit === 'send') await this.#send([this.#random.pick(this.#parts.others)]);
+    if (habit === 'send') await this.#send([this.#random.pick(this.#parts.others())]);
     else if (habit === 'sendSeveral') await this.#send(this.#several());
     else if (habit === 'inbox') await this.#inbox();
     else if (habit === 'wait') await this.#wait(this.#random.between(1, 15), this.#random.chance(0.2));
@@ -140,7 +168,7 @@ export class SimAgent {
   }
 
   #several(): string[] {
-    return this.#parts.others.filter((_name, index) => index === 0 || this.#random.chance(0.6));
+    return this.#parts.others().filter((_name, index) => index === 0 || this.#random.chance(0.6));
   }
 
   async #send(names: string[]): Promise<void> {
@@ -148,7 +176,9 @@ export class SimAgent {
     const { ledger, namespace } = this.#parts;
     const recipients = names.map((name) => `${name}@${namespace}`);
     const content = this.#content();
-    const thread = this.#random.chance(0.3) ? this.#random.pick(['plan', 'bugs', 'release']) : '';
+    const thread = this.#random.chance(0.3)
+      ? this.#random.pick(['plan-slug', 'bugs-slug', 'release-slug'])
+      : '';
     ledger.asked(this.address, recipients, content);
     const call = { to_agent: names.join(', '), content, thread };
     const outcome = await this.#call(`send ${names.join()} ${this.#counter}`, (session) =>
@@ -203,7 +233,7 @@ export class SimAgent {
     const waiting = this.#wait(this.#random.between(1, 10), false);
     for (let count = this.#random.between(1, 3); count > 0; count--) {
       await this.#parts.time.sleep(this.#random.between(0, 300));
-      if (this.#current()) await this.#send([this.#random.pick(this.#parts.others)]);
+      if (this.#current()) await this.#send([this.#random.pick(this.#parts.others())]);
     }
     await waiting;
   }
@@ -262,7 +292,7 @@ export class SimAgent {
   }
 
   #shown(view: MessageView): void {
-    this.#unconfirmed.add(this.#parts.ledger.wasShown(this.address, view));
+    this.#unconfirmed.add(this.#parts.ledger.wasShown(this, view));
     this.#answerable.set(view.message_id, view);
   }
 
@@ -270,7 +300,7 @@ export class SimAgent {
     const { namespace } = this.#parts;
     this.#counter += 1;
     const filler = this.#random.chance(0.05) ? 'x'.repeat(this.#random.between(1_000, 40_000)) : 'hello';
-    return `${canaryOf(namespace)} ${this.address} ${this.#counter} ${filler}`;
+    return `${canaryOf(namespace)} ${this.pen} ${this.#counter} ${filler}`;
   }
 
   /** Makes a call unless the client or its machine dies first, and settles what earlier calls showed. */
@@ -285,7 +315,12 @@ export class SimAgent {
     const outcome = await Promise.race([died, this.node.call(() => run(session))]);
     this.#calls -= 1;
     const code = outcome.kind === 'error' ? outcome.error.code : '';
-    this.#parts.trace(`${this.address} ${what}: ${outcome.kind} ${code} ${JSON.stringify(outcome)}`);
+    const told = JSON.stringify(outcome);
+    for (const secret of this.#parts.foreign) {
+      if (told.includes(secret))
+        this.#parts.ledger.problem('leaked', `${secret} to ${this.pen}, ${what}: ${told.slice(0, 200)}`);
+    }
+    this.#parts.trace(`${this.pen} ${what}: ${outcome.kind} ${code} ${told}`);
     if (outcome.kind === 'answer') {
       this.#parts.ledger.confirmed(before);
       if (this.#session === session) for (const name of before) this.#unconfirmed.delete(name);

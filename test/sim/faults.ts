@@ -1,5 +1,4 @@
-import { sealEnvelope } from '../../protocol/envelope.ts';
-import { newId } from '../../protocol/ids.ts';
+import { meddle } from './hostile.ts';
 import type { SimNode } from './node.ts';
 import type { SeededRandom } from './random.ts';
 import type { World } from './world.ts';
@@ -81,7 +80,11 @@ export function startFaults(world: World): Faults {
   repeat(weather.killMs, () => random.pick(world.agents).kill());
   repeat(weather.fullDiskMs, () => fill(world, random.pick(all), random));
   repeat(weather.clockMs, () => random.pick(all).setClock(random.pick(SKEWS_MS)));
-  repeat(weather.hostileMs, () => meddle(world, random));
+  const hostile = world.random.fork('hostile');
+  repeat(weather.hostileMs, () => {
+    const failed = (error: unknown) => world.ledger.problem('internal', `west failed: ${String(error)}`);
+    meddle(world, hostile).catch(failed);
+  });
   return {
     stop() {
       isOn = false;
@@ -135,41 +138,4 @@ function fill(world: World, node: SimNode, random: SeededRandom): void {
   world.trace(`the disk of ${node.name} is full`);
   kv.isFull = true;
   world.time.after(random.between(100, 3_000), () => (kv.isFull = false));
-}
-
-/** `west` tries to look into the blue namespace, to write into it, and to speak for an agent that lives elsewhere. */
-function meddle(world: World, random: SeededRandom): void {
-  const { west, north, south } = world.nodes;
-  const target = random.pick([north, south]);
-  const { network } = west;
-  const ids = world.agentIds;
-  const prekey = target.prekey();
-  if (!network || !prekey) return;
-  const context = { signer: west.signer, randomBytes: random.bytes, bootSecret: random.bytes(32) };
-  const id = newId(0, random.bytes);
-  const forged = (ns: string, from: { id: string; name: string }, to: { id: string; name: string }) => {
-    const message = { k: 'message' as const, id, seq: 1, from, to, content: 'forged', sent_at: 0 };
-    return sealEnvelope(ns, prekey, message, context);
-  };
-  const [blue, red] = target === north ? ['blue-eva', 'ana'] : ['blue-fay', 'cleo'];
-  const own = { id: ids.get('dan@red-team')!, name: 'dan' };
-  const blueTo = { id: ids.get(`${blue}@blue-team`)!, name: blue };
-  const redTo = { id: ids.get(`${red}@red-team`)!, name: red };
-  const n = 1_000_000_000 + random.between(0, 1_000_000);
-  network.send(target.signer.peerId, [
-    { t: 'want', ns: world.blueId },
-    {
-      t: 'roster',
-      ns: world.blueId,
-      revision: 1_000_000,
-      roster: { label: 'west', platform: '', agents: [] },
-    },
-    { t: 'parcel', n, envelope: forged(world.blueId, own, blueTo) },
-    { t: 'parcel', n: n + 1, envelope: forged(world.redId, own, blueTo) },
-    {
-      t: 'parcel',
-      n: n + 2,
-      envelope: forged(world.redId, { id: ids.get('ben@red-team')!, name: 'ben' }, redTo),
-    },
-  ]);
 }

@@ -17,6 +17,8 @@ export interface Problem {
     /** Not done when it should have been. */
     | 'stuck'
     | 'presence'
+    /** Machines disagree about who is in, or one that is out is treated as if it were in. */
+    | 'membership'
     | 'internal';
   text: string;
 }
@@ -26,6 +28,8 @@ interface Copy {
   name: string;
   sender: string;
   recipient: string;
+  /** Whose counter it bears: of two agents of one address, which. */
+  author: string;
   content: string;
   /** Place among what its sender tried to send. */
   order: number;
@@ -58,6 +62,8 @@ const RANK: Record<MailRecord['status'], number> = {
  */
 export class Ledger {
   readonly problems: Problem[] = [];
+  /** Addresses that others may lose on the way: what is said to them and by them may be refused in the end. */
+  readonly fleeting = new Set<string>();
   readonly #copies = new Map<string, Copy>();
   readonly #byId = new Map<string, Copy>();
   /** The highest order shown, by recipient and sender. */
@@ -85,6 +91,7 @@ export class Ledger {
         name,
         sender,
         recipient,
+        author: content.split(' ', 2)[1]!,
         content,
         order,
         fate: 'open',
@@ -110,7 +117,7 @@ export class Ledger {
   }
 
   /** What an agent was shown to read. Returns the copy's name, for `confirmed`. */
-  wasShown(recipient: string, view: MessageView): string {
+  wasShown({ address: recipient, pen }: { address: string; pen: string }, view: MessageView): string {
     const where = `${recipient} was shown ${JSON.stringify(view.content.slice(0, 60))} (${view.message_id})`;
     const namespace = recipient.split('@')[1]!;
     if (view.namespace !== namespace || !isOf(namespace, view.content)) this.problem('leaked', where);
@@ -129,7 +136,7 @@ export class Ledger {
     if (copy.isConfirmed) this.problem('duplicated', `${where} though it was read`);
     else if (copy.shows > 0 && !view.seen_before)
       this.problem('duplicated', `${where}, not marked as seen before`);
-    const line = `${recipient} < ${copy.sender}`;
+    const line = `${pen} < ${copy.author}`;
     const last = this.#last.get(line) ?? 0;
     if (copy.shows === 0 && copy.order < last && !view.late) this.problem('reordered', where);
     this.#last.set(line, Math.max(last, copy.order));
@@ -171,9 +178,11 @@ export class Ledger {
     const before = copy.status;
     copy.status = status;
     const says = `${copy.name}: ${status} after ${before}, shown ${copy.shows} times`;
-    if (RANK[status] < RANK[before] || (before === 'unsent' && status !== 'unsent'))
+    // What was refused can be taken back: nobody will see it, by either name.
+    const isOver = this.#isFleeting(copy) && before === 'unsent' && status === 'refused';
+    if (RANK[status] < RANK[before] || (before === 'unsent' && status !== 'unsent' && !isOver))
       this.problem('claimed', says);
-    if (status === 'unsent' && RANK[before] >= RANK.read && before !== 'unsent')
+    if (status === 'unsent' && RANK[before] >= RANK.read && before !== 'unsent' && before !== 'refused')
       this.problem('claimed', says);
     const isRead = status === 'read' || status === 'deferred' || status === 'replied';
     if (isRead && copy.shows === 0) this.problem('claimed', says);
@@ -187,10 +196,13 @@ export class Ledger {
     }
     for (const copy of this.#copies.values()) {
       const { fate, shows, unsend, status, name } = copy;
+      if (fate === 'accepted' && status === 'refused' && this.#isFleeting(copy)) continue;
       const isSent = (records.get(copy.sender) ?? []).some(({ message }) => message.id === copy.id);
       if (fate === 'accepted' && !isSent) this.problem('lost', `${name}: not in the history of its sender`);
       const mayBeUnsent = unsend !== undefined && unsend !== 'already_read';
-      if (fate === 'accepted' && shows === 0 && !(mayBeUnsent && status === 'unsent')) {
+      // The machine that took it back may have gone before it could say so.
+      const isUnsent = status === 'unsent' || (status === 'delivered' && this.#isFleeting(copy));
+      if (fate === 'accepted' && shows === 0 && !(mayBeUnsent && isUnsent)) {
         this.problem(
           'lost',
           `${name} was accepted and never shown; its sender was told ${status}, unsend ${unsend}`,
@@ -208,8 +220,16 @@ export class Ledger {
       if (status === 'pending') this.problem('stuck', where);
       return;
     }
-    if (!['read', 'deferred', 'replied', 'unsent'].includes(status)) this.problem('stuck', where);
+    const isEnd = ['read', 'deferred', 'replied', 'unsent'].includes(status);
+    const recipient = `${message.to.name}@${namespace}`;
+    const mayEnd =
+      ['refused', 'delivered'].includes(status) && this.#isFleeting({ sender: agent, recipient });
+    if (!isEnd && !mayEnd) this.problem('stuck', where);
     this.told(message.id, status);
+  }
+
+  #isFleeting({ sender, recipient }: Pick<Copy, 'sender' | 'recipient'>): boolean {
+    return this.fleeting.has(sender) || this.fleeting.has(recipient);
   }
 
   #copyOf(content: string, recipient: string): Copy | undefined {

@@ -57,7 +57,7 @@ export class SimNetwork implements Network {
   }
 
   drop(peerId: string, reason: string): void {
-    this.#wire.breakLink(this.peerId, peerId, reason);
+    this.#wire.part(this, peerId, reason);
   }
 
   async requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array> {

@@ -3,6 +3,7 @@ import type { Log } from '../../daemon/log.ts';
 import { asPatchcordError, type PatchcordError } from '../../protocol/errors.ts';
 import { newId } from '../../protocol/ids.ts';
 import type { PrekeyFile } from '../../daemon/prekeys/prekey-ring.ts';
+import type { KvOperation } from '../../daemon/store/kv.ts';
 import type { Prekey } from '../../protocol/prekey.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
 import { NodeClock, type VirtualTime } from './clock.ts';
@@ -18,6 +19,10 @@ export type Outcome<T> =
   | { kind: 'answer'; value: T }
   | { kind: 'error'; error: PatchcordError }
   | { kind: 'lost' };
+
+/** What machines tell of themselves; long enough that no sealed bytes look like it by chance. */
+export const PLATFORM = 'simulated-platform';
+export const labelOf = (name: string): string => `${name}-machine`;
 
 /** One start of a machine, from power on to power off. */
 interface Life {
@@ -47,6 +52,10 @@ export class SimNode {
   readonly disk = new MemoryKv();
   readonly storeKey: Uint8Array;
   crashes = 0;
+  /** It is off and stays off, whoever starts it. */
+  isAway = false;
+  /** When statements and messages came to its disk first, by their key. */
+  readonly firstStoredMs = new Map<string, number>();
   /** Called when a write has begun; for faults that strike in the midst of it. */
   onWrite: (() => void) | undefined;
   /** Replaced as a whole and durable at once, as a synced rename is. */
@@ -106,7 +115,7 @@ export class SimNode {
 
   /** Does nothing when it runs already. */
   start(): void {
-    if (this.#life) return;
+    if (this.#life || this.isAway) return;
     const { time, wire, trace, onProblem } = this.#parts;
     const number = (this.#lives += 1);
     const random = this.#parts.random.fork(`life ${number}`);
@@ -117,6 +126,7 @@ export class SimNode {
       random: random.fork('disk'),
       trace: (what) => trace(`${this.name} ${what}`),
       onWrite: () => this.onWrite?.(),
+      onStored: (operations) => this.#noteStored(operations),
     });
     const boot = newId(clock.now(), random.bytes);
     const network = new SimNetwork({ wire, peerId: this.signer.peerId, boot, address: this.#address });
@@ -134,8 +144,8 @@ export class SimNode {
         random,
         log: this.#log(life),
         boot,
-        label: this.name,
-        platform: 'simulated',
+        label: labelOf(this.name),
+        platform: PLATFORM,
         peers: [],
       });
       await machine.start();
@@ -199,6 +209,15 @@ export class SimNode {
     const outcome = await promise;
     life.lose.delete(lose);
     return outcome;
+  }
+
+  #noteStored(operations: readonly KvOperation[]): void {
+    for (const { key, value } of operations) {
+      const isNoted = key.startsWith('statement/') || key.startsWith('known/');
+      if (isNoted && value && !this.firstStoredMs.has(key)) {
+        this.firstStoredMs.set(key, this.#parts.time.nowMs);
+      }
+    }
   }
 
   #end(life: Life): void {

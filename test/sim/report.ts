@@ -29,7 +29,7 @@ export function closingReport(results: readonly SimResult[], tookMs: number): st
       `slowest drain ${drainS.toFixed(0)} s`,
     `lost ${of('lost')}, duplicated ${of('duplicated')}, reordered ${of('reordered')}, leaked ${of('leaked')}, ` +
       `read after unsend ${of('unread')}, claimed too much ${of('claimed')}, altered ${of('altered')}, ` +
-      `stuck ${of('stuck')}, presence ${of('presence')}, internal ${of('internal')}`,
+      `stuck ${of('stuck')}, presence ${of('presence')}, membership ${of('membership')}, internal ${of('internal')}`,
     bound(failed, results.length),
   ].join('\n');
 }

@@ -23,6 +23,7 @@ export class SimKv implements Kv {
   readonly #random: SeededRandom;
   readonly #trace: (what: string) => void;
   readonly #onWrite: () => void;
+  readonly #onStored: (operations: readonly KvOperation[]) => void;
   #writing: Write[] = [];
   #freeAtMs = 0;
   #ended = false;
@@ -37,14 +38,17 @@ export class SimKv implements Kv {
     time: VirtualTime;
     random: SeededRandom;
     trace: (what: string) => void;
-    /** Called when a write has begun. */
+    /** Called when a write has begun, */
     onWrite: () => void;
+    /** and when it is on the disk. */
+    onStored: (operations: readonly KvOperation[]) => void;
   }) {
     this.#disk = parts.disk;
     this.#time = parts.time;
     this.#random = parts.random;
     this.#trace = parts.trace;
     this.#onWrite = parts.onWrite;
+    this.#onStored = parts.onStored;
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
@@ -72,6 +76,7 @@ export class SimKv implements Kv {
       throw new PatchcordError('disk_full', 'The disk is full; nothing was accepted.');
     }
     this.#trace(`write ${operations.map(({ key, value }) => `${key}:${value?.length ?? '-'}`).join(' ')}`);
+    this.#onStored(operations);
     await this.#disk.write(operations, options);
   }
 
@@ -85,6 +90,7 @@ export class SimKv implements Kv {
     for (const { operations, sync } of this.#writing) {
       if (!sync || this.isFull || this.#random.chance(0.5)) break;
       this.#trace('write kept by the crash');
+      this.#onStored(operations);
       void this.#disk.write(operations, { sync });
     }
     this.#disk.crash();

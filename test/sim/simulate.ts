@@ -1,12 +1,11 @@
-import { Journal } from '../../daemon/store/journal.ts';
-import { createKvMailStore } from '../../daemon/store/kv-mail-store.ts';
-import type { MailRecord } from '../../daemon/store/mail-store.ts';
-import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { RETRY_MAX_MS } from '../../protocol/limits.ts';
 import type { SimAgent } from './agent.ts';
 import { startFaults, type Faults } from './faults.ts';
 import type { Problem } from './ledger.ts';
-import type { Outcome, SimNode } from './node.ts';
+import { Newcomer } from './newcomer.ts';
+import { labelOf, type Outcome, type SimNode } from './node.ts';
+import { readHistories, reckonMembers, reckonRemoval, reckonStores, type Story } from './reckoning.ts';
+import { Twins } from './twins.ts';
 import { NO_WIRE_FAULTS } from './wire.ts';
 import { BLUE, RED, World, type SimOptions } from './world.ts';
 
@@ -46,11 +45,12 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
     await setUp(world);
     await becomeAcquainted(world);
     for (const agent of agents) agent.mode = 'busy';
+    const story = startStory(world);
     const faults = startFaults(world);
     await time.run(BUSY_MS_MAX, () => world.isSpent);
-    drainMs = await drain(world, faults);
-    await rest(world);
-    ledger.finish(await time.finish(readHistories(world), SETUP_MS_MAX));
+    drainMs = await drain(world, faults, story);
+    await rest(world, story);
+    await time.finish(reckon(world, story), SETUP_MS_MAX);
   } catch (error) {
     ledger.problem('internal', error instanceof Error ? error.message : String(error));
   }
@@ -69,7 +69,7 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
 
 /** Every agent opens its session and gets to know the others before it starts. */
 async function becomeAcquainted(world: World): Promise<void> {
-  const { time, ledger } = world;
+  const { time } = world;
   const writeBack = () => {
     for (const { disk } of world.all) void disk.write([], { sync: true });
     time.after(WRITE_BACK_MS, writeBack);
@@ -78,7 +78,7 @@ async function becomeAcquainted(world: World): Promise<void> {
   world.addAgents();
   for (const agent of world.agents) {
     agent.mode = 'rest';
-    agent.run().catch((error: unknown) => ledger.problem('internal', `an agent failed: ${String(error)}`));
+    world.run(agent);
   }
   await time.run(SETUP_MS_MAX / 10);
   await time.finish(learnAgentIds(world), SETUP_MS_MAX);
@@ -86,14 +86,38 @@ async function becomeAcquainted(world: World): Promise<void> {
 
 /** Founds both namespaces and links their machines, without faults. */
 async function setUp(world: World): Promise<void> {
-  const { north, south, west } = world.nodes;
+  const { north, south, west, east } = world.nodes;
   for (const node of world.all) node.start();
   const steps = async () => {
     await Promise.all(world.all.map((node) => node.up()));
     world.redId = await found(RED, north, [south, west]);
-    world.blueId = await found(BLUE, south, [north]);
+    world.blueId = await found(BLUE, south, world.eastIsBlue ? [north, east] : [north]);
+    // By the seed there is one who may remove machines, or two.
+    if (world.random.chance(0.5)) {
+      await answer(north.call(({ admin }) => admin.promote(RED, labelOf(south.name))));
+      world.redAdmins.push(south);
+    }
   };
   await world.time.finish(steps(), SETUP_MS_MAX);
+}
+
+/** What happens to the members meanwhile. */
+function startStory(world: World): Story {
+  const story = {
+    newcomer: new Newcomer(world),
+    twins: world.random.chance(0.5) ? new Twins(world) : undefined,
+  };
+  const failed = (error: unknown) => world.ledger.problem('internal', `the story failed: ${String(error)}`);
+  story.newcomer.run().catch(failed);
+  story.twins?.run().catch(failed);
+  return story;
+}
+
+async function reckon(world: World, story: Story): Promise<void> {
+  await reckonMembers(world, story);
+  await reckonRemoval(world);
+  await reckonStores(world);
+  world.ledger.finish(await readHistories(world));
 }
 
 async function learnAgentIds(world: World): Promise<void> {
@@ -119,18 +143,21 @@ async function answer<T>(outcome: Promise<Outcome<T>>): Promise<T> {
 }
 
 /** Ends the faults and lets everybody read until nothing is under way. */
-async function drain(world: World, faults: Faults): Promise<number> {
+async function drain(world: World, faults: Faults, story: Story): Promise<number> {
   const { time, wire, ledger, agents } = world;
   faults.stop();
   wire.faults = NO_WIRE_FAULTS;
   wire.healAll();
-  for (const agent of agents) agent.mode = 'drain';
+  for (const agent of agents) if (agent.mode === 'busy') agent.mode = 'drain';
   const startedMs = time.nowMs;
   let lookedMs = -1_000;
   const isDrained = () => {
     if (time.nowMs < lookedMs + 1_000) return false;
     lookedMs = time.nowMs;
+    for (const agent of agents) if (agent.mode === 'busy') agent.mode = 'drain';
     return (
+      story.newcomer.isDone &&
+      story.twins?.isDone !== false &&
       world.all.every((node) => node.isUp && underway(node).length === 0) &&
       agents.every((agent) => agent.isQuiet)
     );
@@ -141,6 +168,7 @@ async function drain(world: World, faults: Faults): Promise<number> {
       if (!node.isUp) ledger.problem('stuck', `${node.name} is not up`);
       for (const key of underway(node)) ledger.problem('stuck', `${node.name} still has ${key}`);
     }
+    if (!story.newcomer.isDone) ledger.problem('stuck', 'east is not removed');
     for (const agent of agents) if (!agent.isQuiet) ledger.problem('stuck', `${agent.address} is not done`);
   }
   return time.nowMs - startedMs;
@@ -152,7 +180,7 @@ function underway({ disk }: SimNode): string[] {
 }
 
 /** Afterwards nothing moves, and everybody sees everybody. */
-async function rest(world: World): Promise<void> {
+async function rest(world: World, story: Story): Promise<void> {
   const { time, ledger, agents } = world;
   for (const agent of agents) agent.mode = 'rest';
   await time.run(CALM_MS);
@@ -162,31 +190,39 @@ async function rest(world: World): Promise<void> {
     const more = (kv?.outboxReads ?? 0) - reads[index]!;
     if (more > 0) ledger.problem('stuck', `${name} still looks into its empty outbox (${more} times)`);
   }
-  const views = await time.finish(Promise.all(agents.map((agent) => agent.online())), REST_MS);
+  await time.finish(lookAround(world, story), REST_MS);
+}
+
+/** Everybody sees everybody of its namespace, and whoever has lost its name or its place is told so. */
+async function lookAround({ agents, afterwards, ledger }: World, story: Story): Promise<void> {
+  const gone = story.newcomer.agent;
+  const views = await Promise.all(agents.map((agent) => agent.look()));
   for (const [index, agent] of agents.entries()) {
-    const others = agents.filter((other) => other !== agent && sameNamespace(other, agent));
-    const expected = others.map(({ address }) => address).sort();
-    const seen = views[index]!.toSorted();
-    if (seen.join() !== expected.join())
-      ledger.problem('presence', `${agent.address} sees ${seen.join(', ')}`);
+    if (!agent.hasOpened) continue;
+    const inside = agents.filter((other) => other !== gone && sameNamespace(other, agent));
+    const addresses = new Set(
+      inside.map(({ address }) => address).filter((address) => address !== agent.address),
+    );
+    const online = agent === gone ? [] : [...addresses].sort();
+    const late = agent === gone || agent.address.endsWith(BLUE) ? [] : [`${afterwards}@${RED}`];
+    const seen = views[index]!;
+    if (seen.online.join() !== online.join() || seen.all.join() !== [...online, ...late].sort().join())
+      ledger.problem('presence', `${agent.pen} sees ${seen.online.join()} of ${seen.all.join()}`);
   }
+  const shutOut = agents.filter((agent, index) => {
+    const { warnings } = views[index]!;
+    const hasLost = story.twins?.agents.includes(agent) === true && warnings.length > 0;
+    return hasLost || (agent === gone && agent.hasOpened);
+  });
+  const told = (await Promise.all(shutOut.map((agent) => agent.refusal('ana-quill')))).sort();
+  const openTwins = story.twins?.agents.filter(({ hasOpened }) => hasOpened).length ?? 0;
+  const expected = [
+    ...(gone.hasOpened ? ['not_member'] : []),
+    ...(openTwins === 2 ? ['name_taken'] : []),
+  ].sort();
+  if (told.join() !== expected.join()) ledger.problem('membership', `refused with ${told.join()}`);
 }
 
 function sameNamespace(a: SimAgent, b: SimAgent): boolean {
   return a.address.split('@')[1] === b.address.split('@')[1];
-}
-
-/** The whole history of every agent, read from the disks. */
-async function readHistories(world: World): Promise<Map<string, MailRecord[]>> {
-  const histories = new Map<string, MailRecord[]>();
-  for (const node of world.all) {
-    const journal = new Journal(
-      node.disk,
-      createRecordSeal(node.storeKey, world.random.fork('reader').bytes),
-    );
-    const mail = createKvMailStore(journal, node.signer);
-    const agents = await answer(node.call(({ admin }) => admin.agents()));
-    for (const { agent, id } of agents) histories.set(agent, await mail.history(id, 1_000_000));
-  }
-  return histories;
 }

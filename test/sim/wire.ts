@@ -21,6 +21,9 @@ export const NO_WIRE_FAULTS: WireFaults = {
   delayMsMax: 20,
 };
 
+/** As long as the real network waits for an answer. */
+const ANSWER_MS_MAX = 20_000;
+
 /** One side of a link. It may be up while the other side has noticed already that the link is dead. */
 interface End {
   network: SimNetwork;
@@ -46,7 +49,9 @@ export class SimWire {
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
   readonly #trace: (what: string, bytes?: Uint8Array) => void;
+  readonly #onSent: (from: string, to: string, frame: Frame) => void;
   readonly #onDelivered: (peerId: string, bytes: Uint8Array) => void;
+  readonly #onAsked: (peerId: string, bytes: Uint8Array) => void;
   readonly #networks = new Map<string, SimNetwork>();
   readonly #links = new Map<string, Link>();
   readonly #dials = new Map<string, Timer>();
@@ -57,13 +62,19 @@ export class SimWire {
     time: VirtualTime;
     random: SeededRandom;
     trace: (what: string, bytes?: Uint8Array) => void;
-    /** Sees the bytes of every frame that reaches a machine. */
+    /** Sees every frame that is put on a link. */
+    onSent?: (from: string, to: string, frame: Frame) => void;
+    /** Sees the bytes of every frame that reaches a machine, */
     onDelivered: (peerId: string, bytes: Uint8Array) => void;
+    /** and of every question and answer outside of links. */
+    onAsked?: (peerId: string, bytes: Uint8Array) => void;
   }) {
     this.#time = parts.time;
     this.#random = parts.random;
     this.#trace = parts.trace;
+    this.#onSent = parts.onSent ?? (() => {});
     this.#onDelivered = parts.onDelivered;
+    this.#onAsked = parts.onAsked ?? (() => {});
   }
 
   plugIn(network: SimNetwork): void {
@@ -101,7 +112,10 @@ export class SimWire {
   send(from: SimNetwork, to: string, frames: readonly Frame[]): boolean {
     if (!this.isUp(from, to)) return false;
     const link = this.#links.get(pairOf(from.peerId, to))!;
-    for (const frame of frames) this.#carry(link, from.peerId, frame);
+    for (const frame of frames) {
+      this.#onSent(from.peerId, to, frame);
+      this.#carry(link, from.peerId, frame);
+    }
     return true;
   }
 
@@ -112,6 +126,15 @@ export class SimWire {
     for (const end of link.ends) {
       this.#time.after(this.#random.between(0, 400), () => this.#end(link, end, reason));
     }
+  }
+
+  /** One side ends the link: at once for itself, and in a while for the other one, which may hear what is on its way. */
+  part(from: SimNetwork, to: string, reason: string): void {
+    const link = this.#links.get(pairOf(from.peerId, to));
+    const own = link?.ends.find((end) => end.network === from);
+    if (!link || !own?.up) return;
+    this.#end(link, own, reason);
+    this.#endLater(link, this.#random.between(0, 400), 'closed by peer');
   }
 
   pairs(): [string, string][] {
@@ -149,13 +172,25 @@ export class SimWire {
     await this.#time.sleep(this.#random.between(5, 80));
     const target = this.#networks.get(to);
     const handlers = target?.handlers;
-    const reached = target?.addresses().some((address) => addresses.includes(address)) ?? false;
-    if (!handlers || !reached || !(handlers.admitsJoin() || handlers.admits(from.peerId))) {
+    const listed = target?.addresses().some((address) => addresses.includes(address)) ?? false;
+    const reached = (listed || this.isUp(from, to)) && this.#isOpen(from.peerId, to);
+    if (!handlers || !reached || !(handlers.admitsJoin(from.peerId) || handlers.admits(from.peerId))) {
       throw new PatchcordError('peer_unreachable', 'That machine does not answer.');
     }
-    const answer = await handlers.join(from.peerId, request);
+    this.#onAsked(to, request);
+    const answer = await this.#inTime(handlers.join(from.peerId, request));
+    this.#onAsked(from.peerId, answer);
     await this.#time.sleep(this.#random.between(5, 80));
     return answer;
+  }
+
+  /** A machine that is switched off meanwhile never answers. */
+  #inTime(answer: Promise<Uint8Array>): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const late = new PatchcordError('timeout', 'The other machine did not answer.');
+      const timer = this.#time.after(ANSWER_MS_MAX, () => reject(late));
+      answer.then(resolve, reject).finally(() => timer.cancel());
+    });
   }
 
   #connect(pair: string): void {
@@ -164,10 +199,14 @@ export class SimWire {
     if (!one && !other) return;
     const wanted =
       (one?.dials(b, other?.addresses()[0]) ?? false) || (other?.dials(a, one?.addresses()[0]) ?? false);
-    const open = !this.#silent.has(`${a}>${b}`) && !this.#silent.has(`${b}>${a}`);
+    const open = this.#isOpen(a, b);
     const admitted = one?.handlers?.admits(b) && other?.handlers?.admits(a);
     if (!one || !other || !wanted || !open || !admitted) {
       this.#time.after(this.#random.between(300, 3_000), () => this.dial(a, b));
+      if (one && other && open) {
+        this.#tellRefused(one, other);
+        this.#tellRefused(other, one);
+      }
       return;
     }
     if (this.#isWhole(pair)) return;
@@ -186,6 +225,14 @@ export class SimWire {
       const link = { window: this.window, boot: peer.boot, address: peer.addresses()[0] ?? '' };
       network.handlers?.linkUp(peer.peerId, link);
     }
+  }
+
+  /** Says so to a machine that dials another and is not let in there. */
+  #tellRefused(asker: SimNetwork, peer: SimNetwork): void {
+    if (!asker.dials(peer.peerId, peer.addresses()[0]) || !asker.handlers?.admits(peer.peerId)) return;
+    if (!peer.handlers || peer.handlers.admits(asker.peerId)) return;
+    this.#trace(`refused ${asker.peerId} ${peer.peerId}`);
+    asker.handlers.refused(peer.peerId);
   }
 
   #carry(link: Link, from: string, frame: Frame): void {
@@ -230,6 +277,11 @@ export class SimWire {
     this.#time.after(delayMs, () => {
       for (const end of link.ends) this.#end(link, end, reason);
     });
+  }
+
+  /** Whether both directions carry something. */
+  #isOpen(a: string, b: string): boolean {
+    return !this.#silent.has(`${a}>${b}`) && !this.#silent.has(`${b}>${a}`);
   }
 
   #isWhole(pair: string): boolean {

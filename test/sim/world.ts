@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { SimAgent } from './agent.ts';
+import type { Frame } from '../../protocol/frame.ts';
+import { readStatement } from '../../protocol/membership/statement.ts';
+import { CLIENT, SimAgent } from './agent.ts';
 import { VirtualTime } from './clock.ts';
 import { Ledger } from './ledger.ts';
-import { SimNode } from './node.ts';
+import { labelOf, PLATFORM, SimNode } from './node.ts';
 import { SeededRandom } from './random.ts';
 import { SimWire } from './wire.ts';
 
@@ -17,17 +19,43 @@ export interface SimOptions {
 export const RED = 'red-team';
 export const BLUE = 'blue-team';
 
+/** In the name of every agent. */
+const QUILL = '-quill';
+/** What no frame may hold in the clear: contents, and what machines announce of their agents. */
+const SEALED = ['-canary', '-slug', CLIENT, PLATFORM, 'last_seen'];
+/** Nor these, unless it tells statements of a log. */
+const SAID_IN_LOGS = [QUILL, labelOf(''), RED, BLUE];
+
+/** What was put on a link to `east`. */
+export interface Sent {
+  atMs: number;
+  from: string;
+  frame: Frame['t'];
+  isRed: boolean;
+  /** Hashes of the statements that it tells. */
+  statements: string[];
+}
+
 /**
- * Three machines, two namespaces, seven agents. `west` is no member of the blue namespace: nothing blue may reach
- * it, whatever it says.
+ * Four machines, two namespaces, seven agents and those that come later. `west` is no member of the blue
+ * namespace: nothing blue may reach it, whatever it says. `east` is a member of the red one for a while.
  */
 export class World {
   readonly time = new VirtualTime();
   readonly ledger = new Ledger();
   readonly random: SeededRandom;
   readonly wire: SimWire;
-  readonly nodes: { north: SimNode; south: SimNode; west: SimNode };
+  readonly nodes: { north: SimNode; south: SimNode; west: SimNode; east: SimNode };
   readonly agents: SimAgent[] = [];
+  /** Machines whose administrators may let others in and put them out of the red namespace. */
+  readonly redAdmins: SimNode[];
+  /** Names that agents write to, by namespace. */
+  readonly known = { [RED]: new Set<string>(), [BLUE]: new Set<string>() };
+  readonly sentToEast: Sent[] = [];
+  /** By the seed `east` is in the blue namespace from the start, so that its links outlive its removal. */
+  readonly eastIsBlue: boolean;
+  /** In no frame, answer or record of `east`: it came up after everybody knew that it is out. */
+  readonly afterwards = 'red-late-quill';
   /** Ids of the namespaces and, by address, of the agents. */
   redId = '';
   blueId = '';
@@ -44,9 +72,18 @@ export class World {
       time: this.time,
       random: this.random.fork('wire'),
       trace: (what, bytes) => this.trace(what, bytes),
+      onSent: (from, to, frame) => this.#noteSent(from, to, frame),
       onDelivered: (peerId, bytes) => this.#lookForLeaks(peerId, bytes),
+      onAsked: (peerId, bytes) => this.#lookAtAsked(peerId, bytes),
     });
-    this.nodes = { north: this.#node('north'), south: this.#node('south'), west: this.#node('west') };
+    this.nodes = {
+      north: this.#node('north'),
+      south: this.#node('south'),
+      west: this.#node('west'),
+      east: this.#node('east'),
+    };
+    this.redAdmins = [this.nodes.north];
+    this.eastIsBlue = this.random.fork('east').chance(0.4);
   }
 
   get all(): SimNode[] {
@@ -57,11 +94,16 @@ export class World {
     return this.#left <= 0;
   }
 
+  /** How much of the messages was tried, from 0 to 1. */
+  get spentShare(): number {
+    return Math.min(1, 1 - this.#left / this.#options.messages);
+  }
+
   trace(what: string, bytes?: Uint8Array): void {
     const line = `${this.time.nowMs} ${what}`;
     this.#hash.update(line);
     // ML-KEM draws randomness of its own, so two runs differ in what an envelope's bytes are.
-    if (bytes) this.#hash.update(isParcel(bytes) ? String(bytes.length) : bytes);
+    if (bytes) this.#hash.update(isOfType(bytes, 'parcel') ? String(bytes.length) : bytes);
     this.#options.onTrace?.(bytes ? `${line} ${bytes.length}` : line);
   }
 
@@ -70,39 +112,42 @@ export class World {
   }
 
   addAgents(): void {
-    const { north, south, west } = this.nodes;
-    const red = [
-      ['ana', north],
-      ['ben', north],
-      ['cleo', south],
-      ['dan', west],
-    ] as const;
+    const { north, south, west, east } = this.nodes;
+    this.addAgent(RED, `ana${QUILL}`, north);
+    this.addAgent(RED, `red-ben${QUILL}`, north);
+    this.addAgent(RED, `red-cleo${QUILL}`, south);
+    this.addAgent(RED, `red-dan${QUILL}`, west);
     // The name ana exists in both.
-    const blue = [
-      ['ana', south],
-      ['blue-eva', north],
-      ['blue-fay', south],
-    ] as const;
-    for (const [namespace, agents] of [
-      [RED, red],
-      [BLUE, blue],
-    ] as const) {
-      for (const [name, node] of agents) {
-        const others = agents.map(([other]) => other).filter((other) => other !== name);
-        const agent = new SimAgent({
-          name,
-          namespace,
-          node,
-          others,
-          time: this.time,
-          random: this.random.fork(`agent ${name}@${namespace}`),
-          ledger: this.ledger,
-          trace: (what) => this.trace(what),
-          maySend: () => this.#left-- > 0,
-        });
-        this.agents.push(agent);
-      }
-    }
+    this.addAgent(BLUE, `ana${QUILL}`, south);
+    this.addAgent(BLUE, `blue-eva${QUILL}`, north);
+    this.addAgent(BLUE, `blue-fay${QUILL}`, south);
+    if (this.eastIsBlue) this.addAgent(BLUE, `blue-kim${QUILL}`, east);
+  }
+
+  /** An agent that others write to; it does nothing before it is run. */
+  addAgent(namespace: typeof RED | typeof BLUE, name: string, node: SimNode, pen?: string): SimAgent {
+    const known = this.known[namespace].add(name);
+    const agent = new SimAgent({
+      name,
+      namespace,
+      node,
+      ...(pen === undefined ? {} : { pen }),
+      others: () => [...known].filter((other) => other !== name),
+      foreign: [namespace === RED ? 'blue-' : 'red-', ...(node === this.nodes.east ? [this.afterwards] : [])],
+      time: this.time,
+      random: this.random.fork(`agent ${pen ?? `${name}@${namespace}`}`),
+      ledger: this.ledger,
+      trace: (what) => this.trace(what),
+      maySend: () => this.#left-- > 0,
+    });
+    this.agents.push(agent);
+    return agent;
+  }
+
+  /** Starts what an agent does. */
+  run(agent: SimAgent): void {
+    const failed = (error: unknown) => this.ledger.problem('internal', `an agent failed: ${String(error)}`);
+    agent.run().catch(failed);
   }
 
   #node(name: string): SimNode {
@@ -116,19 +161,55 @@ export class World {
     });
   }
 
+  #noteSent(from: string, to: string, frame: Frame): void {
+    if (to !== this.nodes.east.signer.peerId) return;
+    const told = frame.t === 'log' ? frame.statements : [];
+    const statements = told.map((bytes) => readStatement(bytes, { verified: true }).hash);
+    this.sentToEast.push({
+      atMs: this.time.nowMs,
+      from,
+      frame: frame.t,
+      isRed: this.#isRed(frame),
+      statements,
+    });
+  }
+
+  /** Whether a frame is of the red namespace; acknowledgements do not say of which they are. */
+  #isRed(frame: Frame): boolean {
+    if (frame.t === 'parcel') return Buffer.from(frame.envelope).includes(this.redId);
+    if (frame.t === 'digest') return frame.namespaces.some(({ ns }) => ns === this.redId);
+    return 'ns' in frame && frame.ns === this.redId;
+  }
+
   #lookForLeaks(peerId: string, bytes: Uint8Array): void {
-    // Every content holds a canary, and content crosses sealed only.
-    if (Buffer.from(bytes).includes('-canary'))
-      this.ledger.problem('leaked', 'content in the clear on the wire');
-    if (peerId !== this.nodes?.west.signer.peerId || !this.blueId) return;
     const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    for (const secret of ['blue-', this.blueId]) {
-      if (frame.includes(secret)) this.ledger.problem('leaked', `${secret} in a frame to west`);
+    const secrets = isOfType(frame, 'log') ? SEALED : [...SEALED, ...SAID_IN_LOGS];
+    this.#search(frame, secrets, 'in the clear on the wire');
+    this.#search(frame, this.#secretsFrom(peerId), 'in a frame to a machine that must not have it');
+  }
+
+  /** Read by nobody but whom it is for, so it may hold what a member knows. */
+  #lookAtAsked(peerId: string, bytes: Uint8Array): void {
+    this.#search(Buffer.from(bytes), this.#secretsFrom(peerId), 'in a question or an answer');
+  }
+
+  #secretsFrom(peerId: string): string[] {
+    const { west, east } = this.nodes;
+    if (!this.blueId) return [];
+    if (peerId === west.signer.peerId) return ['blue-', this.blueId];
+    if (peerId !== east.signer.peerId) return [];
+    return this.eastIsBlue ? [this.afterwards] : [this.afterwards, 'blue-', this.blueId];
+  }
+
+  #search(bytes: Buffer, secrets: readonly string[], where: string): void {
+    for (const secret of secrets) {
+      if (bytes.includes(secret)) this.ledger.problem('leaked', `${secret} ${where}`);
     }
   }
 }
 
-/** A parcel's type comes last but for its envelope: keys are sorted by length (RFC 8949 section 4.2.3). */
-function isParcel(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 40)).includes('fparcel');
+/** A frame's type is among the first fields but for an envelope's: keys are sorted by length (RFC 8949 section 4.2.3). */
+function isOfType(bytes: Uint8Array, type: Frame['t']): boolean {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 40));
+  return head.includes(`at${String.fromCharCode(0x60 + type.length)}${type}`);
 }

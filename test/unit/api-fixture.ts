@@ -13,7 +13,13 @@ import type { Clock } from '../../daemon/clock.ts';
 import { silentLog } from '../../daemon/log.ts';
 import type { HttpMcp } from '../../mcp/http.ts';
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
-import type { LocalAgentView, MemberView, NamespaceView } from '../../protocol/admin-views.ts';
+import type {
+  JoinCheckView,
+  JoinPendingView,
+  LocalAgentView,
+  MemberView,
+  NamespaceView,
+} from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
 
@@ -35,14 +41,24 @@ export const MESSAGE: MessageView = {
   status: 'pending',
 };
 
-const NAMESPACE: NamespaceView = {
+export const NAMESPACE: NamespaceView = {
   namespace: 'myproject',
   id: 'ab',
   role: 'admin',
   members: 1,
   agents: [FRONTEND],
 };
-const MEMBER: MemberView = {
+/** 24 words, none of them of another test's text. */
+export const PHRASE = Array.from({ length: 24 }, (_, index) => (index % 2 === 0 ? 'zebra' : 'abandon')).join(
+  ' ',
+);
+export const CHECK: JoinCheckView = {
+  code: '012345',
+  machine: 'tower',
+  peer_id: '12D3KooWtower-key',
+  since: STARTED_AT,
+};
+export const MEMBER: MemberView = {
   machine: 'laptop',
   peer_id: 'p',
   role: 'admin',
@@ -167,6 +183,8 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
 export interface FakeAdmin extends Admin {
   readonly calls: unknown[][];
   readonly list: LocalAgentView[];
+  /** What the next joins answer, before the last of them succeeds. */
+  readonly pendingJoins: (JoinPendingView | Promise<JoinPendingView>)[];
   failure?: Error | undefined;
 }
 
@@ -180,6 +198,7 @@ export function fakeAdmin(): FakeAdmin {
   const fake: FakeAdmin = {
     calls,
     list,
+    pendingJoins: [],
     async status() {
       note('status');
       const link = { machine: 'desktop', peer_id: 'q', up: true, prekey: 'fresh' as const, queued: 3 };
@@ -194,7 +213,7 @@ export function fakeAdmin(): FakeAdmin {
     },
     async createNamespace(name) {
       note('createNamespace', name);
-      return { ...NAMESPACE, namespace: name };
+      return { ...NAMESPACE, namespace: name, recovery_phrase: PHRASE };
     },
     async namespaces() {
       note('namespaces');
@@ -204,13 +223,38 @@ export function fakeAdmin(): FakeAdmin {
       note('members', namespace);
       return [MEMBER];
     },
-    async invite(namespace, ttlMs) {
-      note('invite', namespace, ttlMs);
+    async invite(namespace, options) {
+      note('invite', namespace, options);
       return { ticket: 'pc1:x', expires_at: STARTED_AT };
     },
     async join(ticket) {
       note('join', ticket);
+      const pending = fake.pendingJoins.shift();
+      if (pending !== undefined) return pending;
       return { namespace: 'myproject', id: 'ab', admitted_by: 'desktop', members: [MEMBER], joined: true };
+    },
+    async joinChecks(namespace) {
+      note('joinChecks', namespace);
+      return [CHECK];
+    },
+    async decideJoin(namespace, code, accept) {
+      note('decideJoin', namespace, code, accept);
+      return { ...CHECK, code };
+    },
+    async removeMember(namespace, machine) {
+      note('removeMember', namespace, machine);
+      return { ...MEMBER, machine, self: false };
+    },
+    async promote(namespace, machine) {
+      note('promote', namespace, machine);
+      return { ...MEMBER, machine };
+    },
+    async leave(namespace) {
+      note('leave', namespace);
+    },
+    async recover(namespace, phrase, remove) {
+      note('recover', namespace, phrase, remove);
+      return { ...NAMESPACE, namespace };
     },
     async addAgent(address) {
       note('addAgent', address);

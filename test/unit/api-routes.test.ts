@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { metricsText } from '../../daemon/api/metrics.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import {
@@ -8,6 +9,8 @@ import {
   FRONTEND,
   localAgent,
   MESSAGE,
+  NAMESPACE,
+  PHRASE,
   startWorld,
   STARTED_AT,
 } from './api-fixture.ts';
@@ -20,6 +23,7 @@ beforeAll(async () => {
 beforeEach(() => {
   world.admin.calls.length = 0;
   world.admin.list.splice(0, Infinity, localAgent(FRONTEND, 2));
+  world.admin.pendingJoins.length = 0;
   world.admin.failure = undefined;
 });
 afterAll(async () => world.teardown());
@@ -45,7 +49,12 @@ describe('routes', () => {
 
   const posted = (body: object): Asked => ({ body });
   test.each<[string, Asked, unknown[], object]>([
-    ['/api/namespaces', posted({ name: 'team' }), ['createNamespace', 'team'], { namespace: 'team' }],
+    [
+      '/api/namespaces',
+      posted({ name: 'team' }),
+      ['createNamespace', 'team'],
+      { namespace: 'team', recovery_phrase: PHRASE },
+    ],
     ['/api/namespaces', {}, ['namespaces'], { namespaces: [{ namespace: 'myproject' }] }],
     [
       '/api/namespaces/my%2Fproject/members',
@@ -53,8 +62,38 @@ describe('routes', () => {
       ['members', 'my/project'],
       { members: [{ machine: 'laptop' }] },
     ],
-    ['/api/namespaces/a/invites', posted({ ttl_ms: 5 }), ['invite', 'a', 5], { ticket: 'pc1:x' }],
-    ['/api/namespaces/a/invites', { method: 'POST' }, ['invite', 'a', undefined], { ticket: 'pc1:x' }],
+    [
+      '/api/namespaces/a/invites',
+      posted({ ttl_ms: 5, role: 'keeper', confirm: true }),
+      ['invite', 'a', { ttlMs: 5, role: 'keeper', confirm: true }],
+      { ticket: 'pc1:x' },
+    ],
+    ['/api/namespaces/a/invites', { method: 'POST' }, ['invite', 'a', {}], { ticket: 'pc1:x' }],
+    ['/api/namespaces/a/joins', {}, ['joinChecks', 'a'], { joins: [{ code: '012345' }] }],
+    [
+      '/api/namespaces/a/joins/012345',
+      posted({ accept: false }),
+      ['decideJoin', 'a', '012345', false],
+      { code: '012345', machine: 'tower' },
+    ],
+    [
+      '/api/namespaces/a/members/old%20%2F%20box',
+      { method: 'DELETE' },
+      ['removeMember', 'a', 'old / box'],
+      { machine: 'old / box' },
+    ],
+    [
+      '/api/namespaces/a/members/box/promotion',
+      { method: 'POST' },
+      ['promote', 'a', 'box'],
+      { machine: 'box', role: 'admin' },
+    ],
+    [
+      '/api/namespaces/a/recovery',
+      posted({ phrase: PHRASE, remove: 'box' }),
+      ['recover', 'a', PHRASE, 'box'],
+      { namespace: 'a' },
+    ],
     ['/api/joins', posted({ ticket: 'pc1:y' }), ['join', 'pc1:y'], { joined: true, admitted_by: 'desktop' }],
     ['/api/agents', posted({ agent: FRONTEND }), ['addAgent', FRONTEND], { agent: FRONTEND, added: true }],
     ['/api/agents', {}, ['agents'], { agents: [{ agent: FRONTEND }] }],
@@ -80,6 +119,51 @@ describe('routes', () => {
     expect(world.admin.calls).toEqual([['removeAgent', address]]);
   });
 
+  test('a join that waits answers with the digits and nothing else', async () => {
+    world.admin.pendingJoins.push({ joined: false, check: '012345' });
+    const { status, json } = await over('/api/joins', { body: { ticket: 'pc1:y' } });
+    expect(status).toBe(200);
+    expect(json).toEqual({ joined: false, check: '012345' });
+  });
+
+  test('DELETE /api/namespaces/:name/membership', async () => {
+    const { status, text } = await over('/api/namespaces/a/membership', { method: 'DELETE' });
+    expect({ status, text }).toEqual({ status: 204, text: '' });
+    expect(world.admin.calls).toEqual([['leave', 'a']]);
+  });
+
+  test.each(['é'.repeat(120), '漢'.repeat(120), '.', '..', '%2f'])(
+    'a machine may have the label %s',
+    async (label) => {
+      const path = `/api/namespaces/a/members/${encodeURIComponent(label)}`;
+      expect((await over(path, { method: 'DELETE' })).status).toBe(200);
+      expect(world.admin.calls).toEqual([['removeMember', 'a', label]]);
+    },
+  );
+
+  test('the recovery words are in no log and no refusal', async () => {
+    const lines: unknown[] = [];
+    const note = (...line: unknown[]): void => void lines.push(line);
+    const log = { debug: note, info: note, warn: note, error: note };
+    const other = await startWorld({ log });
+    const [, word] = PHRASE.split(' ');
+    const recover = async (asked: Asked) => ask(other.socketPath, '/api/namespaces/a/recovery', asked);
+    const refused = [
+      await recover({ body: { phrase: PHRASE.split(' ') } }),
+      await recover({ body: { phrase: PHRASE.repeat(100) } }),
+      await recover({ body: { phrase: PHRASE, remove: [PHRASE] } }),
+    ];
+    other.admin.failure = new TypeError('broken');
+    refused.push(await recover({ body: { phrase: PHRASE } }));
+    await ask(other.socketPath, '/api/namespaces', { body: { name: 'team' } });
+    other.admin.failure = undefined;
+    await ask(other.socketPath, '/api/namespaces', { body: { name: 'team' } });
+    await other.teardown();
+    expect(refused.map(({ status }) => status)).toEqual([400, 400, 400, 500]);
+    expect(lines.length).toBeGreaterThan(0);
+    expect(JSON.stringify([lines, refused])).not.toContain(word);
+  });
+
   test('GET /metrics counts and names nobody', async () => {
     world.admin.list.push(localAgent('ops@myproject', 5));
     const { status, headers, text } = await over('/metrics');
@@ -100,6 +184,16 @@ describe('routes', () => {
       '',
     ]);
     expect(text).not.toContain('ops');
+  });
+
+  test('GET /metrics does not count a namespace that this machine was removed from', async () => {
+    const status = await world.admin.status();
+    const removed = { ...NAMESPACE, namespace: 'old', role: 'removed' as const };
+    const text = metricsText(
+      { ...status, namespaces: [...status.namespaces, removed] },
+      { version: '0.1.0', sessions: 0 },
+    );
+    expect(text).toContain('patchcord_namespaces 1\n');
   });
 
   test('POST /api/stop answers before it stops', async () => {
@@ -171,6 +265,11 @@ describe('problems', () => {
     ['/api/namespaces', { method: 'POST' }, 'body: '],
     ['/api/namespaces', { body: [] }, 'body: '],
     ['/api/namespaces/a/invites', { body: { ttl_ms: 'soon' } }, 'ttl_ms: '],
+    ['/api/namespaces/a/invites', { body: { role: 'owner' } }, 'role: '],
+    ['/api/namespaces/a/invites', { body: { confirm: 'yes' } }, 'confirm: '],
+    ['/api/namespaces/a/joins/012345', { body: {} }, 'accept: '],
+    ['/api/namespaces/a/joins/012345', { body: { accept: 'true' } }, 'accept: '],
+    ['/api/namespaces/a/recovery', { body: {} }, 'phrase: '],
     ['/api/sessions', { body: { agent: FRONTEND } }, 'client: '],
     ['/api/namespaces', { text: '{' }, 'Not a valid request: '],
     [

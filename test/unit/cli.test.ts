@@ -96,7 +96,18 @@ describe('the command tree', () => {
     expect(tree.commands.map(({ name }) => name)).toEqual(expected.split(' '));
     expect(lines(tree)).toEqual(
       expect.arrayContaining([
-        ...['create', 'list', 'members', 'invite', 'join'].map((name) => `namespace ${name}`),
+        ...[
+          'create',
+          'invite',
+          'confirm',
+          'join',
+          'list',
+          'members',
+          'remove',
+          'promote',
+          'leave',
+          'recover',
+        ].map((name) => `namespace ${name}`),
         ...['add', 'list', 'remove', 'token'].map((name) => `agent ${name}`),
       ]),
     );
@@ -121,6 +132,6 @@ describe('the command tree', () => {
   it.each(SHELLS)('is all in the completion for %s', (shell) => {
     const script = completionScript(shell, tree);
     for (const name of lines(tree).flatMap((line) => line.split(' '))) expect(script).toContain(name);
-    for (const option of ['ttl', 'http-port', 'as', 'peek']) expect(script).toContain(option);
+    for (const option of ['ttl', 'qr', 'reject', 'http-port', 'as', 'peek']) expect(script).toContain(option);
   });
 });

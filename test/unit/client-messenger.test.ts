@@ -2,12 +2,15 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../daemon/client/client.ts';
 import type { Client } from '../../daemon/client/client.ts';
 import type { Session } from '../../mcp/messenger.ts';
+import type { JoinPendingView } from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import {
   AGENT_TOKEN,
+  CHECK,
   FRONTEND,
   localAgent,
   MESSAGE,
+  PHRASE,
   refusal,
   startWorld,
   STARTED_AT,
@@ -148,10 +151,15 @@ describe('admin', () => {
   test('passes every call on and its answer back', async () => {
     const { admin } = client;
     const odd = 'a.b_c-d@my-project';
-    expect(await admin.createNamespace('team')).toMatchObject({ namespace: 'team', role: 'admin' });
+    expect(await admin.createNamespace('team')).toMatchObject({
+      namespace: 'team',
+      role: 'admin',
+      recovery_phrase: PHRASE,
+    });
     expect(await admin.namespaces()).toMatchObject([{ namespace: 'myproject' }]);
     expect(await admin.members('team')).toMatchObject([{ machine: 'laptop' }]);
-    expect(await admin.invite('team', 1_000)).toEqual({ ticket: 'pc1:x', expires_at: STARTED_AT });
+    const options = { ttlMs: 1_000, role: 'keeper', confirm: true } as const;
+    expect(await admin.invite('team', options)).toEqual({ ticket: 'pc1:x', expires_at: STARTED_AT });
     await admin.invite('team');
     expect(await admin.join('pc1:y')).toMatchObject({ admitted_by: 'desktop', joined: true });
     expect(await admin.addAgent(odd)).toMatchObject({ agent: odd, added: true });
@@ -163,8 +171,8 @@ describe('admin', () => {
       ['createNamespace', 'team'],
       ['namespaces'],
       ['members', 'team'],
-      ['invite', 'team', 1_000],
-      ['invite', 'team', undefined],
+      ['invite', 'team', options],
+      ['invite', 'team', {}],
       ['join', 'pc1:y'],
       ['addAgent', odd],
       ['agents'],
@@ -172,6 +180,37 @@ describe('admin', () => {
       ['newToken', odd],
       ['peek', odd, 5],
     ]);
+  });
+
+  test('passes on who comes and goes', async () => {
+    const { admin } = client;
+    const label = 'old / "box" ü';
+    expect(await admin.joinChecks('team')).toEqual([CHECK]);
+    expect(await admin.decideJoin('team', '012345', true)).toEqual(CHECK);
+    expect(await admin.removeMember('team', label)).toMatchObject({ machine: label });
+    expect(await admin.promote('team', label)).toMatchObject({ machine: label });
+    expect(await admin.leave('team')).toBeUndefined();
+    expect(await admin.recover('team', PHRASE)).toMatchObject({ namespace: 'team' });
+    await admin.recover('team', PHRASE, label);
+    expect(world.admin.calls).toEqual([
+      ['joinChecks', 'team'],
+      ['decideJoin', 'team', '012345', true],
+      ['removeMember', 'team', label],
+      ['promote', 'team', label],
+      ['leave', 'team'],
+      ['recover', 'team', PHRASE, undefined],
+      ['recover', 'team', PHRASE, label],
+    ]);
+  });
+
+  test('a join that waits answers with its digits, and can be given up', async () => {
+    world.admin.pendingJoins.push({ joined: false, check: '012345' }, new Promise<JoinPendingView>(() => {}));
+    expect(await client.admin.join('pc1:y')).toEqual({ joined: false, check: '012345' });
+    const interrupt = new AbortController();
+    const waiting = client.admin.join('pc1:y', interrupt.signal);
+    interrupt.abort(new Error('enough'));
+    await expect(waiting).rejects.toThrow('enough');
+    expect(await client.admin.namespaces()).toHaveLength(1);
   });
 
   test('status is the whole with the process, or the part of the machine', async () => {

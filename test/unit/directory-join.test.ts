@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { INVITE_TTL_MS, INVITE_TTL_MS_MAX, INVITES_MAX } from '../../protocol/limits.ts';
-import { formatTicket, joinProof, parseTicket } from '../../protocol/ticket.ts';
-import { HandClock, HandPeer, startMachine, turn, Wire, type TestMachine } from './wire.ts';
+import { decodeJoinRequest, formatTicket, joinProof, parseTicket } from '../../protocol/ticket.ts';
+import { HandPeer } from './hand-peer.ts';
+import { HandClock, startMachine, turn, Wire, type TestMachine } from './wire.ts';
 
 /** The desk invites; laptop and tower want in; time stands still. */
 let wire: Wire;
@@ -35,7 +36,7 @@ afterEach(async () => {
 });
 
 const refusal = (code: string) => expect.objectContaining({ name: 'PatchcordError', code });
-const invite = async (ttlMs?: number) => (await desk.admin.invite('myproject', ttlMs)).ticket;
+const invite = async (ttlMs?: number) => (await desk.admin.invite('myproject', { ttlMs })).ticket;
 const membersOf = async (machine: TestMachine) =>
   (await machine.admin.members('myproject')).map(({ machine: label }) => label).sort();
 
@@ -202,7 +203,7 @@ describe('a join', () => {
     await peer.start();
     const ticket = await invite();
     const { secret, ns } = parseTicket(ticket);
-    expect(await peer.join(ticket, proof(secret, ns, peer))).toEqual({
+    expect(await peer.join(ticket, { proof: proof(secret, ns, peer) })).toEqual({
       k: 'refused',
       code: 'ticket_refused',
     });
@@ -258,11 +259,11 @@ describe('an invite', () => {
   });
 
   test.for([0, 999, -1, NaN, Infinity, INVITE_TTL_MS_MAX + 1])('does not hold for %d ms', async (ttlMs) => {
-    await expect(desk.admin.invite('myproject', ttlMs)).rejects.toEqual(refusal('invalid_input'));
+    await expect(desk.admin.invite('myproject', { ttlMs })).rejects.toEqual(refusal('invalid_input'));
   });
 
   test.for([1_000, INVITE_TTL_MS_MAX])('holds for %d ms', async (ttlMs) => {
-    const { expires_at: expiresAt } = await desk.admin.invite('myproject', ttlMs);
+    const { expires_at: expiresAt } = await desk.admin.invite('myproject', { ttlMs });
     expect(Date.parse(expiresAt)).toBe(clock.now() + ttlMs);
   });
 
@@ -271,6 +272,126 @@ describe('an invite', () => {
     await expect(invite()).rejects.toEqual(refusal('too_many'));
     await clock.advance(INVITE_TTL_MS + 1);
     await invite();
+  });
+});
+
+describe('a role', () => {
+  const roleOf = async (machine: TestMachine) => (await machine.admin.namespaces())[0]!.role;
+
+  test.for([undefined, 'member', 'admin', 'keeper'] as const)('%s is what the ticket says', async (role) => {
+    const { ticket } = await desk.admin.invite('myproject', { role });
+    await laptop.admin.join(ticket);
+    expect(await roleOf(laptop)).toBe(role ?? 'member');
+    const seen = (await desk.admin.members('myproject')).find(({ self }) => !self);
+    expect(seen!.role).toBe(role ?? 'member');
+  });
+
+  test('of an admin lets it invite, and remove', async () => {
+    await laptop.admin.join((await desk.admin.invite('myproject', { role: 'admin' })).ticket);
+    await tower.admin.join((await laptop.admin.invite('myproject')).ticket);
+    await turn();
+    expect(await membersOf(desk)).toEqual(['desk', 'laptop', 'tower']);
+    await laptop.admin.removeMember('myproject', 'tower');
+    await turn();
+    expect(await membersOf(desk)).toEqual(['desk', 'laptop']);
+  });
+
+  test('of a keeper hosts no agents', async () => {
+    await laptop.admin.join((await desk.admin.invite('myproject', { role: 'keeper' })).ticket);
+    const refused = refusal('not_member');
+    await expect(laptop.admin.addAgent('bob@myproject')).rejects.toEqual(refused);
+    await expect(laptop.messenger.open({ agent: 'bob@myproject', client: 'x' })).rejects.toEqual(refused);
+    await turn();
+    expect((await desk.admin.namespaces())[0]!.agents).toEqual([]);
+  });
+
+  test('may be raised once', async () => {
+    await laptop.admin.join((await desk.admin.invite('myproject', { role: 'keeper' })).ticket);
+    expect(await desk.admin.promote('myproject', 'laptop')).toMatchObject({ role: 'admin' });
+    await turn();
+    expect(await roleOf(laptop)).toBe('admin');
+    await expect(desk.admin.promote('myproject', 'laptop')).rejects.toEqual(refusal('invalid_input'));
+  });
+});
+
+describe('a log that is longer than one answer', () => {
+  /** Agents that come and go: so many statements. */
+  async function churn(count: number): Promise<void> {
+    for (let agent = 0; agent < count / 2; agent++) {
+      await desk.admin.addAgent('passing@myproject');
+      await desk.admin.removeAgent('passing@myproject');
+    }
+  }
+  const asked = (machine: TestMachine) => {
+    const requests: string[] = [];
+    const network = wire.networks.get(desk.peerId)!;
+    const find = network.joinHandlers.bind(network);
+    network.joinHandlers = (peerId) => {
+      const handlers = find(peerId);
+      return (
+        handlers && {
+          ...handlers,
+          join(from, bytes) {
+            if (from === machine.peerId) requests.push(decodeJoinRequest(bytes).k);
+            return handlers.join(from, bytes);
+          },
+        }
+      );
+    };
+    return requests;
+  };
+
+  test('is learnt in several, before the join is done', { timeout: 60_000 }, async () => {
+    await churn(1_200);
+    await desk.admin.addAgent('last@myproject');
+    const requests = asked(laptop);
+    const join = laptop.admin.join(await invite());
+    while (requests.length < 2) await turn();
+    const joined = await join;
+    expect(joined).toMatchObject({ joined: true, admitted_by: 'desk' });
+    expect(requests[0]).toBe('join');
+    expect(requests.filter((kind) => kind === 'standing').length).toBeGreaterThanOrEqual(3);
+    expect((await laptop.admin.namespaces())[0]).toMatchObject({ agents: ['last@myproject'], members: 2 });
+    expect(laptop.kv.keys('statement/')).toEqual(desk.kv.keys('statement/'));
+  });
+
+  test('is caught up on a link in several frames', { timeout: 60_000 }, async () => {
+    await laptop.admin.join(await invite());
+    wire.cut(desk.peerId, laptop.peerId);
+    await churn(1_200);
+    await desk.admin.addAgent('last@myproject');
+    wire.mend(desk.peerId, laptop.peerId);
+    for (let round = 0; round < 200; round++) await turn();
+    expect(laptop.kv.keys('statement/')).toEqual(desk.kv.keys('statement/'));
+    expect((await laptop.admin.namespaces())[0]!.agents).toEqual(['last@myproject']);
+  });
+});
+
+describe('a machine that was admitted while another member was off', () => {
+  // A stranger is refused before it can say anything, and that is what it is until another member vouches for it.
+  test('is refused by that one as long as nobody else is there', async () => {
+    await tower.admin.join(await invite());
+    await turn();
+    await tower.stop();
+    await laptop.admin.join(await invite());
+    await desk.stop();
+    running = [laptop];
+    tower = await start(3, 'tower', { kv: tower.kv });
+    await clock.advance(60_000);
+    expect(await membersOf(tower)).toEqual(['desk', 'tower']);
+    expect((await laptop.admin.members('myproject')).filter(({ online }) => online)).toHaveLength(1);
+  });
+
+  test('is known to it as soon as anybody brings it', async () => {
+    await tower.admin.join(await invite());
+    await turn();
+    await tower.stop();
+    await laptop.admin.join(await invite());
+    running = [desk, laptop];
+    tower = await start(3, 'tower', { kv: tower.kv });
+    await turn();
+    expect(await membersOf(tower)).toEqual(['desk', 'laptop', 'tower']);
+    expect((await tower.admin.members('myproject')).every(({ online }) => online)).toBe(true);
   });
 });
 

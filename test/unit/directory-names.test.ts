@@ -65,33 +65,6 @@ describe('names', () => {
     expect(twice[0].id).toBe(twice[1].id);
   });
 
-  test('the earlier claim wins; the loser is warned, and the winner is not', async () => {
-    apart();
-    const first = await open(laptop, 'ops');
-    await clock.advance(1_000);
-    const second = await open(desk, 'ops');
-    expect([await warningsOf(first), await warningsOf(second)]).toEqual([[], []]);
-    await together();
-    expect(await warningsOf(first)).toEqual([]);
-    expect(await warningsOf(second)).toEqual([expect.stringContaining('laptop')]);
-    await say(ada, 'ops', 'who are you?');
-    expect((await first.inbox({ all_agents: false })).pending).toMatchObject([{ content: 'who are you?' }]);
-    expect((await second.inbox({ all_agents: false })).pending).toEqual([]);
-  });
-
-  test('claims of the same moment are settled alike on both machines', async () => {
-    apart();
-    const here = await open(desk, 'ops');
-    const there = await open(laptop, 'ops');
-    await together();
-    const warned = [await warningsOf(here), await warningsOf(there)].map((warnings) => warnings.length);
-    expect(warned.toSorted((a, b) => a - b)).toEqual([0, 1]);
-    const bob = await open(laptop, 'bob');
-    for (const session of [ada, bob]) await say(session, 'ops', 'hello');
-    const winner = warned[0] === 0 ? here : there;
-    expect((await winner.inbox({ all_agents: false })).pending).toHaveLength(2);
-  });
-
   test('one is free again when it was removed there', async () => {
     await desk.admin.removeAgent('ada@myproject');
     await turn();
@@ -129,6 +102,128 @@ describe('names', () => {
       refusal('unknown_recipient'),
     );
     expect(await agentsSeenBy(ada)).toEqual([]);
+  });
+});
+
+describe('a name that two machines claim while apart', () => {
+  /** Both have an `ops` when they meet again; one of them has lost the name. */
+  async function contest() {
+    apart();
+    const here = await open(desk, 'ops');
+    const there = await open(laptop, 'ops');
+    expect([await warningsOf(here), await warningsOf(there)]).toEqual([[], []]);
+    await together();
+    const isHere = (await warningsOf(here)).length === 0;
+    const [winner, loser] = isHere ? [here, there] : [there, here];
+    const [won, lost] = isHere ? [desk, laptop] : [laptop, desk];
+    const [wonLabel, lostLabel] = isHere ? ['desk', 'laptop'] : ['laptop', 'desk'];
+    return { winner, loser, won, lost, wonLabel, lostLabel };
+  }
+  const opsOf = async (machine: TestMachine) =>
+    (await machine.admin.agents()).find(({ agent }) => agent === 'ops@myproject')!;
+
+  test('is held by one of them, on both; the other one is told by whom', async () => {
+    const { winner, loser, won, lost, wonLabel } = await contest();
+    expect(await warningsOf(winner)).toEqual([]);
+    expect(await warningsOf(loser)).toEqual([expect.stringContaining(`claimed first on ${wonLabel}`)]);
+    expect((await opsOf(won)).name_held_by).toBeUndefined();
+    expect((await opsOf(lost)).name_held_by).toBe(wonLabel);
+    for (const machine of [desk, laptop]) {
+      const members = await machine.admin.members('myproject');
+      const holders = members.filter(({ agents }) => agents.includes('ops@myproject'));
+      expect(holders.map(({ machine: label }) => label)).toEqual([wonLabel]);
+    }
+  });
+
+  test('is the same one as before after restarts', async () => {
+    const { wonLabel } = await contest();
+    await desk.stop();
+    await laptop.stop();
+    desk = await startMachine(wire, { seed: 1, label: 'desk', clock, kv: desk.kv });
+    laptop = await startMachine(wire, { seed: 2, label: 'laptop', clock, kv: laptop.kv });
+    await turn();
+    const held = [await opsOf(desk), await opsOf(laptop)].map((agent) => agent.name_held_by);
+    expect(held).toEqual(wonLabel === 'desk' ? [undefined, 'desk'] : ['laptop', undefined]);
+  });
+
+  test('takes mail to the holder, from everywhere', async () => {
+    const { winner, lost, loser } = await contest();
+    const bob = await open(laptop, 'bob');
+    for (const session of [ada, bob]) await say(session, 'ops', 'hello');
+    expect((await winner.inbox({ all_agents: false })).pending).toHaveLength(2);
+    expect((await loser.inbox({ all_agents: false })).pending).toEqual([]);
+    expect((await lost.admin.peek('ops@myproject', 10)).total).toBe(0);
+  });
+
+  test('cannot be sent from by the loser, nor answered from', async () => {
+    apart();
+    const [here, there] = [await open(desk, 'ops'), await open(laptop, 'ops')];
+    const bob = await open(laptop, 'bob');
+    await say(ada, 'ops', 'to the one here');
+    await say(bob, 'ops', 'to the one there');
+    await together();
+    const loser = (await opsOf(desk)).name_held_by === undefined ? there : here;
+    const { pending } = await loser.inbox({ all_agents: false });
+    expect(pending).toHaveLength(1);
+    const taken = refusal('name_taken');
+    await expect(loser.send({ to_agent: 'ada', content: 'x', thread: '' })).rejects.toEqual(taken);
+    const answer = { message_id: pending[0]!.message_id, content: 'x', resolve: false };
+    await expect(loser.reply({ ...answer, defer: false })).rejects.toEqual(taken);
+    expect(await loser.reply({ ...answer, content: '', defer: true })).toMatchObject({ status: 'deferred' });
+  });
+
+  test('in whose name the loser wrote before it knew is refused by the other, for good', async () => {
+    apart();
+    const [here, there] = [await open(desk, 'ops'), await open(laptop, 'ops')];
+    const bob = await open(laptop, 'bob');
+    const sent = [
+      await here.send({ to_agent: 'bob', content: 'from here', thread: '' }).catch(() => undefined),
+      await there.send({ to_agent: 'ada', content: 'from there', thread: '' }),
+    ];
+    expect(sent[0]).toBeUndefined();
+    await together();
+    await clock.advance(60_000);
+    const lostThere = (await opsOf(laptop)).name_held_by !== undefined;
+    const { messages } = await there.recall({ limit: 10, from_agent: '', thread_id: '' });
+    expect(messages.map(({ status }) => status)).toEqual([lostThere ? 'refused' : 'delivered']);
+    const { pending } = await ada.inbox({ all_agents: false });
+    expect(pending.map(({ content }) => content)).toEqual(lostThere ? [] : ['from there']);
+    void bob;
+  });
+
+  test('goes to the other when the holder lets go of it', async () => {
+    const { loser, won, lost } = await contest();
+    await won.admin.removeAgent('ops@myproject');
+    await turn();
+    expect(await warningsOf(loser)).toEqual([]);
+    expect((await opsOf(lost)).name_held_by).toBeUndefined();
+    await say(ada, 'ops', 'yours now');
+    expect((await loser.inbox({ all_agents: false })).pending).toMatchObject([{ content: 'yours now' }]);
+    await loser.confirm();
+    const other = await open(won, 'after');
+    await say(loser, 'after', 'thanks');
+    expect((await other.inbox({ all_agents: false })).pending).toMatchObject([{ content: 'thanks' }]);
+  });
+
+  test('goes to the other when the machine of the holder is removed or leaves', async () => {
+    await desk.admin.promote('myproject', 'laptop');
+    await turn();
+    const { loser, won, lost, wonLabel } = await contest();
+    if (won === desk) await lost.admin.removeMember('myproject', wonLabel);
+    else await won.admin.leave('myproject');
+    await turn();
+    expect(await warningsOf(loser)).toEqual([]);
+    expect((await lost.admin.namespaces())[0]!.agents).toContain('ops@myproject');
+  });
+
+  test('stays with the holder when the loser gives up', async () => {
+    const { winner, lost, wonLabel } = await contest();
+    await lost.admin.removeAgent('ops@myproject');
+    await turn();
+    expect(await warningsOf(winner)).toEqual([]);
+    await expect(lost.admin.addAgent('ops@myproject')).rejects.toEqual(refusal('name_taken'));
+    const members = await lost.admin.members('myproject');
+    expect(members.find(({ machine }) => machine === wonLabel)!.agents).toContain('ops@myproject');
   });
 });
 

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import type { At, MailStoreWorld } from './mail-store-fixture.ts';
+import { moveTests } from './mail-store-moving.ts';
 import { historyTests, limitTests, readingTests, reopenTests } from './mail-store-reading.ts';
 import { gapTests, receiptTests, receiveTests, voidTests } from './mail-store-receiving.ts';
+import { refuseAllTests } from './mail-store-refusing.ts';
 import { acceptTests, outboxTests, settleTests, takeBackTests, threadTests } from './mail-store-sending.ts';
 
 /** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
@@ -18,9 +20,11 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     acceptTests(at);
     outboxTests(at);
     settleTests(at);
+    refuseAllTests(at);
     receiveTests(at);
     gapTests(at);
     voidTests(at);
+    moveTests(at);
     receiptTests(at);
     readingTests(at);
     takeBackTests(at);

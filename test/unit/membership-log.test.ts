@@ -77,6 +77,7 @@ describe('what is said', () => {
     expect(rolesOf(removed)[2]).toBeUndefined();
     expect(removed.removed.get(carol.peerId)).toEqual({
       hash: heads(removed)[0],
+      label: 'm',
       by: alice.peerId,
       at: 7,
       reason: 'gone',

@@ -1,6 +1,6 @@
 import type { Stream } from '@libp2p/interface';
 import { expect, test } from 'vitest';
-import { FrameStream } from '../../daemon/network/frame-stream.ts';
+import { FrameStream, type Ending } from '../../daemon/network/frame-stream.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { FRAME_SIZE_BYTES_MAX, LINK_BUFFER_BYTES_MAX } from '../../protocol/limits.ts';
 
@@ -19,6 +19,10 @@ class FakeStream extends EventTarget {
     return true;
   }
 
+  async close(): Promise<void> {
+    this.status = 'closing';
+  }
+
   abort(error: Error): void {
     this.aborted.push(error.message);
   }
@@ -32,12 +36,16 @@ function opened() {
   const stream = new FakeStream();
   const frames: Frame[] = [];
   const closed: string[] = [];
+  const endings: Ending[] = [];
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of it as is used
   const pipe = new FrameStream(stream as unknown as Stream, {
     frames: (some) => frames.push(...some),
-    closed: (reason) => closed.push(reason),
+    closed: (ending) => {
+      endings.push(ending);
+      closed.push(ending.reason);
+    },
   });
-  return { stream, pipe, frames, closed };
+  return { stream, pipe, frames, closed, endings };
 }
 
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -77,6 +85,43 @@ test('what waits in the stream counts towards the bound', async () => {
   expect(pipe.send([ack(1)])).toBe(false);
 });
 
+test('parting sends what was waiting, closes, and hears nothing any more', async () => {
+  const { stream, pipe, frames, closed } = opened();
+  stream.writableNeedsDrain = true;
+  pipe.send([ack(1)]);
+  stream.emit('message', { data: encodeFrame(ack(7)) });
+  pipe.part('enough');
+  expect(pipe.send([ack(2)])).toBe(false);
+  expect([closed, stream.status, stream.aborted]).toEqual([['enough'], 'closing', []]);
+  stream.emit('message', { data: encodeFrame(ack(8)) });
+  stream.emit('end');
+  stream.emit('close');
+  await tick();
+  expect(new FrameReader().push(Buffer.concat(stream.sent))).toEqual([ack(1)]);
+  expect([frames, closed, stream.aborted]).toEqual([[], ['enough'], []]);
+});
+
+test('parting from a stream that cannot be written any more aborts it', () => {
+  const { stream, pipe, closed } = opened();
+  pipe.send([ack(1)]);
+  stream.status = 'reset';
+  pipe.part('enough');
+  expect([closed, stream.aborted]).toEqual([['enough'], ['enough']]);
+});
+
+test.each([
+  ['end', {}, 'open', false],
+  ['end', {}, 'aborted', true],
+  ['close', { local: true, error: new Error('x') }, 'aborted', true],
+  ['close', { error: new Error('x') }, 'reset', false],
+  ['close', {}, 'closed', false],
+])('%s %o of a stream that is %s: ours is %s', (type, fields, status, ours) => {
+  const { stream, endings } = opened();
+  stream.status = status;
+  stream.emit(type, fields);
+  expect(endings).toMatchObject([{ ours }]);
+});
+
 test('a long frame that comes byte by byte costs no more than one that comes whole', async () => {
   const { stream, frames } = opened();
   const frame = parcel(FRAME_SIZE_BYTES_MAX - 100);
@@ -100,7 +145,7 @@ test('a stream that ended before anyone listened is closed', async () => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of it as is used
   const pipe = new FrameStream(stream as unknown as Stream, {
     frames() {},
-    closed: (why) => closed.push(why),
+    closed: ({ reason }) => closed.push(reason),
   });
   await tick();
   expect(closed).toEqual(['closed by peer']);

@@ -63,6 +63,10 @@ class End extends EventTarget {
     return true;
   }
 
+  async close(): Promise<void> {
+    this.wire.push(() => this.peer?.dispatch('end', {}));
+  }
+
   abort(): void {
     if (this.status !== 'open') return;
     this.status = 'aborted';
@@ -143,7 +147,12 @@ class Machine {
 
   adopt(end: End, from: string): void {
     this.opens.push(end);
-    const connection = { remotePeer: from, remoteAddr: '/wire', abort: () => end.abort() };
+    const connection = {
+      remotePeer: from,
+      remoteAddr: '/wire',
+      abort: () => end.abort(),
+      addEventListener: (type: string, listener: () => void) => end.addEventListener(type, listener),
+    };
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as much of both as a link uses
     this.table.adopt(end as unknown as Stream, connection as unknown as Connection, () => {});
   }

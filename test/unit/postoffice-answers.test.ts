@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Message } from '../../protocol/letter.ts';
 import { RETRY_BASE_MS, RETRY_MAX_MS } from '../../protocol/limits.ts';
 import { signReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { HandPeer } from './hand-peer.ts';
 import { hostileWorld, id, type HostileWorld } from './postoffice-world.ts';
-import { HandPeer, turn } from './wire.ts';
+import { turn } from './wire.ts';
 
 let world: HostileWorld;
 beforeEach(async () => {

@@ -12,8 +12,9 @@ import {
   RETRY_MAX_MS,
 } from '../../protocol/limits.ts';
 import { signPrekey } from '../../protocol/prekey.ts';
+import { HandPeer } from './hand-peer.ts';
 import { hostileWorld, id, malParty, type HostileWorld } from './postoffice-world.ts';
-import { HandPeer, startMachine, turn } from './wire.ts';
+import { startMachine, turn } from './wire.ts';
 
 let world: HostileWorld;
 /** What the desk's log says, with its fields. */
@@ -56,9 +57,7 @@ async function join(party: Party, seed = 8, prekey?: 'told'): Promise<HandPeer> 
   if (!prekey) peer.prekey = undefined;
   await peer.start();
   await peer.join((await world.desk.admin.invite('myproject')).ticket);
-  const agents = [{ ...party, claimed_at: 1, online: true, last_seen: 1, client: 'x' }];
-  const roster = { label: party.name, platform: 'x', agents };
-  peer.say(world.desk.peerId, { t: 'roster', ns: world.ns, revision: 1, roster });
+  peer.host(world.ns, [party]);
   await turn();
   return peer;
 }

@@ -6,7 +6,8 @@ import type { FrameOf } from '../../protocol/frame.ts';
 import type { Letter, Message, Party } from '../../protocol/letter.ts';
 import type { Prekey } from '../../protocol/prekey.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import { countingRandom, HandClock, HandPeer, startMachine, turn, Wire, type TestMachine } from './wire.ts';
+import { HandPeer } from './hand-peer.ts';
+import { countingRandom, HandClock, startMachine, turn, Wire, type TestMachine } from './wire.ts';
 
 export const id = (number: number): string =>
   `019a5b00-1234-7abc-8def-${number.toString(16).padStart(12, '0')}`;
@@ -26,8 +27,8 @@ export interface HostileWorld {
   secretNs: string;
   adaParty: Party;
   secParty: Party;
-  /** Says that these agents live on mal's machine. */
-  announce(parties: readonly Party[], inNamespace?: string): void;
+  /** Says that these agents live on mal's machine, and no others. */
+  announce(parties: readonly Party[]): void;
   /** A message of mal to ada, unless told otherwise. */
   message(number: number, more?: Partial<Message>): Message;
   sealed(letter: Letter, route?: { ns?: string; to?: Prekey }, signer?: Signer): Uint8Array;
@@ -51,7 +52,6 @@ export async function hostileWorld(log?: Log): Promise<HostileWorld> {
   });
   const adaParty = partyOf('ada@myproject');
   const mal = new HandPeer(wire, 9);
-  let revision = 0;
   const world: HostileWorld = {
     wire,
     clock,
@@ -62,17 +62,7 @@ export async function hostileWorld(log?: Log): Promise<HostileWorld> {
     secretNs,
     adaParty,
     secParty: partyOf('sec@secret'),
-    announce(parties, inNamespace = ns) {
-      const cards = parties.map((party) => ({
-        ...party,
-        claimed_at: 1,
-        online: true,
-        last_seen: 1,
-        client: 'x',
-      }));
-      const roster = { label: 'mal', platform: 'x', agents: cards };
-      mal.say(desk.peerId, { t: 'roster', ns: inNamespace, revision: ++revision, roster });
-    },
+    announce: (parties) => mal.host(ns, parties),
     message: (number, more = {}) => ({
       k: 'message',
       id: id(number),

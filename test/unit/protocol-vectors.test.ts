@@ -8,10 +8,15 @@ import { openEnvelope, sealEnvelope, type Opened } from '../../protocol/envelope
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { parseId } from '../../protocol/ids.ts';
+import { joinCheckCode, joinCommitment } from '../../protocol/join-check.ts';
 import { encodeLetter, parseLetter, type Letter } from '../../protocol/letter.ts';
-import { readStatement, signStatement, type Statement } from '../../protocol/membership.ts';
+import { checkpointHolds } from '../../protocol/membership/checkpoint.ts';
+import { addStatements, counts, heads, openLog, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { agreedOrder } from '../../protocol/membership/order.ts';
+import { readStatement, signStatement, type Statement } from '../../protocol/membership/statement.ts';
 import { readPrekey, signPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
 import { signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
 import {
   decodeJoinAnswer,
@@ -24,6 +29,8 @@ import {
   type Ticket,
 } from '../../protocol/ticket.ts';
 import { xwingKey } from '../../protocol/xwing.ts';
+import { checkEnvelope } from '../vectors/check-envelope.ts';
+import type { LogCase } from '../vectors/log-story.ts';
 import { bytesOf, fromJson, toJson, type Vector, type VectorFile } from '../vectors/vector.ts';
 
 interface Format {
@@ -76,6 +83,13 @@ const FORMATS: Record<string, Format> = {
     encode: ({ statement }: { statement: Statement }, _vector, signer) =>
       signStatement(statement, signer()).bytes,
   },
+  shared: {
+    decode: (bytes, vector) => openShared(bytes, placeOf(vector), keyOf(vector)),
+    encode(shared: Shared, vector) {
+      const salt = bytesOf(vector.bytes!).subarray(0, 32);
+      return sealShared(shared, placeOf(vector), keyOf(vector), () => salt);
+    },
+  },
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },
   'join-request': { decode: decodeJoinRequest, encode: (join: JoinRequest) => encodeJoin(join) },
   'join-answer': { decode: decodeJoinAnswer, encode: (join: JoinAnswer) => encodeJoin(join) },
@@ -96,6 +110,15 @@ const machines = Object.fromEntries(
     signerFromSeed(new Uint8Array(Buffer.from(seed, 'hex'))).peerId,
   ]),
 );
+
+/** Of which namespace and epoch a box is, and who says it. */
+function placeOf({ with: given }: Vector) {
+  return { ns: given!['ns']!, epoch: Number(given!['epoch']), from: given!['from']! };
+}
+
+function keyOf({ with: given }: Vector): Uint8Array {
+  return bytesOf(given!['key']!);
+}
 
 /** The private prekeys that the vector's recipient keeps: one seed, under each of its sequences. */
 function prekeysOf(vector: Vector) {
@@ -119,9 +142,9 @@ function sealOf(vector: Vector) {
   return createRecordSeal(new Uint8Array(Buffer.from(vector.with!['storeKey']!, 'hex')), () => nonce);
 }
 
-function readVectors(name: string): VectorFile {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), 'utf8')) as VectorFile;
+function readVectors<F = VectorFile>(name: string): F {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/no-unnecessary-type-parameters
+  return JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), 'utf8')) as F;
 }
 
 function inputOf(vector: Vector): Uint8Array & string {
@@ -171,5 +194,95 @@ describe.for(Object.entries(FORMATS))('vectors of %s', ([name, format]) => {
 
   test.for(refused)('$name is refused', (vector) => {
     expect(codeOf(() => format.decode(inputOf(vector), vector))).toBe(vector.error);
+  });
+});
+
+test.for(readVectors('join-check').cases)('vectors of join-check: $name', ({ bytes, with: given, value }) => {
+  const joinerNonce = bytesOf(bytes!);
+  const inviterNonce = bytesOf(given!['inviterNonce']!);
+  const { ns, inviter, joiner } = given!;
+  const code = joinCheckCode({ ns: ns!, inviter: inviter!, joiner: joiner!, inviterNonce, joinerNonce });
+  expect(toJson({ commit: joinCommitment(joinerNonce), code })).toEqual(value);
+});
+
+describe('vectors of membership-log', () => {
+  const { cases } = readVectors<{ cases: LogCase[] }>('membership-log');
+
+  test.for(cases)('$name', (one) => {
+    const all = one.statements.map((text) => readStatement(bytesOf(text)));
+    const place = new Map(all.map(({ hash }, index) => [hash, index]));
+    const { log, refused, waiting } = addStatements(openLog(all[0]!), all.slice(1));
+    const placesOf = (list: readonly { hash: string }[]) =>
+      list.map(({ hash }) => place.get(hash)!).sort(byNumber);
+    expect(
+      refused.map(({ hash, code }) => [place.get(hash), code]).sort(([a], [b]) => byNumber(a, b)),
+    ).toEqual(one.refused ?? []);
+    expect(placesOf(waiting)).toEqual(one.waiting ?? []);
+    expect(factsOf(log, place)).toEqual(expectedOf(one));
+    for (const [checkpoint, holds] of one.checkpoints ?? []) {
+      expect(checkpointHolds(log, all[checkpoint]!.hash)).toBe(holds);
+    }
+  });
+
+  test.for(cases)('$name, the last first', (one) => {
+    const all = one.statements.map((text) => readStatement(bytesOf(text)));
+    const place = new Map(all.map(({ hash }, index) => [hash, index]));
+    let log = openLog(all[0]!);
+    for (let round = 0; round < all.length; round++) {
+      for (const signed of all.toReversed()) ({ log } = addStatements(log, [signed]));
+    }
+    expect(factsOf(log, place)).toEqual(expectedOf(one));
+  });
+});
+
+const byNumber = (a: unknown, b: unknown) => Number(a) - Number(b);
+const byText = ([a]: readonly unknown[], [b]: readonly unknown[]) => (String(a) < String(b) ? -1 : 1);
+
+/** What a log says, statements by their place in the vector. */
+function factsOf(log: NamespaceLog, place: ReadonlyMap<string, number>) {
+  const { history } = log.inner;
+  const hashes = [...agreedOrder(history)].map((position) => history.entries[position]!.signed.hash);
+  const order = hashes.map((hash) => place.get(hash)!);
+  const members = [...log.members.values()];
+  return {
+    order,
+    void: hashes
+      .filter((hash) => !counts(log, hash))
+      .map((hash) => place.get(hash)!)
+      .sort(byNumber),
+    heads: heads(log)
+      .map((hash) => place.get(hash)!)
+      .sort(byNumber),
+    namespace: log.name,
+    members: members.map(({ peerId, role, label }) => [peerId, role, label]).sort(byText),
+    removed: [...log.removed].map(([machine, { hash }]) => [machine, place.get(hash)]).sort(byText),
+    claims: [...log.claims].map(([name, { agent, machine }]) => [name, agent, machine]).sort(byText),
+    lost: log.lost.map(({ name, agent, machine, heldBy }) => [name, agent, machine, heldBy]).sort(byText),
+    key: log.key ? { epoch: log.key.epoch, statement: place.get(log.key.hash) } : null,
+    rekey_due: log.rekeyDue,
+  };
+}
+
+function expectedOf(one: LogCase) {
+  const { name: _name, statements: _, refused: __, waiting: ___, checkpoints: ____, ...facts } = one;
+  return {
+    ...facts,
+    members: one.members.toSorted(byText),
+    removed: one.removed.toSorted(byText),
+    claims: one.claims.toSorted(byText),
+    lost: one.lost.toSorted(byText),
+  };
+}
+
+describe('test/vectors/check-envelope.ts', () => {
+  const { cases, seeds } = readVectors('envelope');
+
+  test.for(cases)('agrees on: $name', ({ bytes, with: given, error }) => {
+    const kept = given!['kept']!.split(' ').map(Number);
+    const seed = bytesOf(given!['seed']!);
+    const self = machines[given!['self']!]!;
+    const steps = checkEnvelope(bytesOf(bytes!), { self, seed, kept });
+    expect(steps.every(({ ok }) => ok)).toBe(error === undefined);
+    expect(Object.keys(seeds!)).toContain(given!['self']);
   });
 });

@@ -2,21 +2,10 @@ import { systemRandom, type Clock, type Random, type Timer } from '../../daemon/
 import { silentLog, type Log } from '../../daemon/log.ts';
 import { createMachine, type Machine } from '../../daemon/machine.ts';
 import type { LinkStatus, Network, NetworkHandlers } from '../../daemon/network/network.ts';
-import { openEnvelope, type Opened } from '../../protocol/envelope.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
-import { decodeFrameBody, encodeFrame, type Frame, type FrameOf } from '../../protocol/frame.ts';
+import { decodeFrameBody, encodeFrame, type Frame } from '../../protocol/frame.ts';
 import { newId } from '../../protocol/ids.ts';
-import { PREKEY_VALID_MS } from '../../protocol/limits.ts';
-import { readPrekey, signPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
-import {
-  decodeJoinAnswer,
-  encodeJoin,
-  joinProof,
-  parseTicket,
-  type JoinAnswer,
-} from '../../protocol/ticket.ts';
-import { xwingKey, type XWingKey } from '../../protocol/xwing.ts';
 import { MemoryKv } from '../sim/memory-kv.ts';
 import { MemoryPrekeyFile } from './memory-prekey-file.ts';
 
@@ -41,7 +30,7 @@ export function countingRandom(from: number): Random {
 }
 
 /** When a hand-driven clock starts. */
-const START_MS = 1_790_000_000_000;
+export const START_MS = 1_790_000_000_000;
 
 /** Time stands still until the test moves it. What is due at once does not wait for that, only for its turn. */
 export class HandClock implements Clock {
@@ -92,6 +81,9 @@ export class HandClock implements Clock {
 export class Wire {
   readonly networks = new Map<string, WireNetwork>();
   readonly #cut = new Set<string>();
+  /** Who was told that whom refuses it, `ASKER>PEER`; told once, and again when that had changed meanwhile. */
+  readonly #refused = new Set<string>();
+  #links = 0;
 
   network(signer: Signer): WireNetwork {
     const network = new WireNetwork(this, signer.peerId);
@@ -114,25 +106,67 @@ export class Wire {
     return this.#cut.has(pair(a, b));
   }
 
-  /** Makes and breaks links as the machines want them now. */
-  settle(): void {
+  /** Makes and breaks links as the machines want them now; `by` is the machine that has just changed its mind. */
+  settle(by?: string): void {
     const networks = [...this.networks.values()];
     for (const [index, a] of networks.entries()) {
       for (const b of networks.slice(index + 1)) {
-        const wanted =
-          !this.isCut(a.peerId, b.peerId) &&
-          a.accepts(b.peerId) &&
-          b.accepts(a.peerId) &&
-          (a.wants(b.peerId) || b.wants(a.peerId));
-        if (wanted === a.linked.has(b.peerId)) continue;
-        for (const [one, other] of [
-          [a, b],
-          [b, a],
-        ] as const) {
-          if (wanted) one.linkUp(other.peerId);
-          else one.linkDown(other.peerId);
-        }
+        this.#settlePair(a, b, by);
+        this.#tellRefused(a, b);
+        this.#tellRefused(b, a);
       }
+    }
+  }
+
+  unplug(peerId: string): void {
+    this.networks.delete(peerId);
+    for (const key of this.#refused) if (key.split('>').includes(peerId)) this.#refused.delete(key);
+  }
+
+  /** Ends a link: at once for the machine that does it, for the other one when it has read what it was sent. */
+  part(from: WireNetwork, to: WireNetwork): void {
+    const link = from.linked.get(to.peerId);
+    from.linkDown(to.peerId);
+    queueMicrotask(() => {
+      if (to.linked.get(from.peerId) === link) to.linkDown(from.peerId);
+      this.settle();
+    });
+  }
+
+  #settlePair(a: WireNetwork, b: WireNetwork, by: string | undefined): void {
+    const isLinked = a.linked.has(b.peerId);
+    // One side has parted and the other is about to hear of it.
+    if (isLinked !== b.linked.has(a.peerId)) return;
+    const wanted =
+      !this.isCut(a.peerId, b.peerId) &&
+      a.accepts(b.peerId) &&
+      b.accepts(a.peerId) &&
+      (a.wants(b.peerId) || b.wants(a.peerId));
+    if (wanted === isLinked) return;
+    if (wanted) {
+      const link = (this.#links += 1);
+      a.linkUp(b.peerId, link);
+      b.linkUp(a.peerId, link);
+    } else if (by === a.peerId) this.part(a, b);
+    else if (by === b.peerId) this.part(b, a);
+    else {
+      a.linkDown(b.peerId);
+      b.linkDown(a.peerId);
+    }
+  }
+
+  #tellRefused(asker: WireNetwork, peer: WireNetwork): void {
+    const key = `${asker.peerId}>${peer.peerId}`;
+    const refused = (): boolean =>
+      !this.isCut(asker.peerId, peer.peerId) &&
+      asker.wants(peer.peerId) &&
+      asker.accepts(peer.peerId) &&
+      peer.runs &&
+      !peer.accepts(asker.peerId);
+    if (!refused()) this.#refused.delete(key);
+    else if (!this.#refused.has(key)) {
+      this.#refused.add(key);
+      queueMicrotask(() => refused() && asker.refusedBy(peer.peerId));
     }
   }
 }
@@ -149,7 +183,6 @@ export class WireNetwork implements Network {
   readonly #wire: Wire;
   #handlers: NetworkHandlers | undefined;
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
-  #links = 0;
 
   constructor(wire: Wire, peerId: string) {
     this.#wire = wire;
@@ -167,7 +200,7 @@ export class WireNetwork implements Network {
 
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void {
     this.#peers = peers;
-    this.#wire.settle();
+    this.#wire.settle(this.peerId);
   }
 
   send(peerId: string, frames: readonly Frame[]): boolean {
@@ -176,17 +209,17 @@ export class WireNetwork implements Network {
     for (const frame of frames) {
       const bytes = encodeFrame(frame);
       queueMicrotask(() => {
-        if (this.linked.get(peerId) !== link) return;
-        this.#wire.networks.get(peerId)!.deliver(this.peerId, decodeFrameBody(bytes.subarray(4)));
+        const other = this.#wire.networks.get(peerId);
+        if (other?.linked.get(this.peerId) === link) {
+          other.deliver(this.peerId, decodeFrameBody(bytes.subarray(4)));
+        }
       });
     }
     return true;
   }
 
   drop(peerId: string): void {
-    if (!this.linked.has(peerId)) return;
-    this.linkDown(peerId);
-    this.#wire.networks.get(peerId)!.linkDown(this.peerId);
+    if (this.linked.has(peerId)) this.#wire.part(this, this.#wire.networks.get(peerId)!);
   }
 
   async requestJoin(peerId: string, _addresses: readonly string[], request: Uint8Array): Promise<Uint8Array> {
@@ -201,9 +234,16 @@ export class WireNetwork implements Network {
   }
 
   async stop(): Promise<void> {
-    for (const peerId of this.linked.keys()) this.drop(peerId);
+    for (const peerId of this.linked.keys()) {
+      this.linkDown(peerId);
+      this.#wire.networks.get(peerId)?.linkDown(this.peerId);
+    }
     this.#handlers = undefined;
-    this.#wire.networks.delete(this.peerId);
+    this.#wire.unplug(this.peerId);
+  }
+
+  get runs(): boolean {
+    return this.#handlers !== undefined;
   }
 
   accepts(peerId: string): boolean {
@@ -216,18 +256,21 @@ export class WireNetwork implements Network {
 
   joinHandlers(peerId: string): NetworkHandlers | undefined {
     const handlers = this.#handlers;
-    return handlers && (handlers.admitsJoin() || handlers.admits(peerId)) ? handlers : undefined;
+    return handlers && (handlers.admitsJoin(peerId) || handlers.admits(peerId)) ? handlers : undefined;
   }
 
-  linkUp(peerId: string): void {
-    this.linked.set(peerId, (this.#links += 1));
+  linkUp(peerId: string, link: number): void {
+    this.linked.set(peerId, link);
     const window = { frames: 512, sizeBytes: 2 * 1024 * 1024 };
     this.#handlers!.linkUp(peerId, { window, boot: newId(0, systemRandom.bytes), address: '' });
   }
 
   linkDown(peerId: string): void {
-    this.linked.delete(peerId);
-    this.#handlers?.linkDown(peerId, 'cut');
+    if (this.linked.delete(peerId)) this.#handlers?.linkDown(peerId, 'cut');
+  }
+
+  refusedBy(peerId: string): void {
+    this.#handlers?.refused(peerId);
   }
 
   deliver(from: string, frame: Frame): void {
@@ -278,112 +321,4 @@ export async function admit(from: TestMachine, to: TestMachine, namespace = 'myp
   const { ticket } = await from.admin.invite(namespace);
   await to.admin.join(ticket);
   await turn();
-}
-
-/** A machine without a daemon: it says what the test wants and remembers what it was told. */
-export class HandPeer {
-  readonly signer: Signer;
-  readonly network: WireNetwork;
-  readonly frames: { from: string; frame: Frame }[] = [];
-  /** What it tells on every link that comes up, until the test makes it keep still. */
-  prekey: Prekey | undefined;
-  readonly #keys = new Map<number, XWingKey>();
-  #waiting: (() => void)[] = [];
-
-  constructor(wire: Wire, seed: number) {
-    this.signer = signerFromSeed(new Uint8Array(32).fill(seed));
-    this.network = wire.network(this.signer);
-    this.prekey = this.newPrekey(1);
-  }
-
-  /** Makes a prekey of that sequence, and keeps it for `open`. */
-  newPrekey(seq: number, madeAtMs = START_MS): Prekey {
-    const key = xwingKey(systemRandom.bytes(32));
-    this.#keys.set(seq, key);
-    const times = { made_at: madeAtMs, valid_until: madeAtMs + PREKEY_VALID_MS };
-    return signPrekey({ seq, key: key.publicKey, ...times }, this.signer);
-  }
-
-  forget(seq: number): void {
-    this.#keys.delete(seq);
-  }
-
-  open(envelope: Uint8Array): Opened {
-    return openEnvelope(envelope, this.peerId, (seq) => this.#keys.get(seq));
-  }
-
-  /** The prekey that a machine told last. */
-  prekeyOf(machine: string): Prekey {
-    const told = this.frames.findLast(({ from, frame }) => from === machine && frame.t === 'prekey')?.frame;
-    if (told?.t !== 'prekey') throw new Error('no prekey was told');
-    return readPrekey(told.prekey);
-  }
-
-  tell(to: string, prekey: Prekey): void {
-    this.say(to, { t: 'prekey', prekey: prekey.bytes });
-  }
-
-  get peerId(): string {
-    return this.signer.peerId;
-  }
-
-  async start(): Promise<void> {
-    await this.network.start({
-      admits: () => true,
-      admitsJoin: () => false,
-      linkUp: (machine) => this.prekey && this.tell(machine, this.prekey),
-      linkDown: () => undefined,
-      frame: (from, frame) => {
-        this.frames.push({ from, frame });
-        for (const wake of this.#waiting.splice(0)) wake();
-      },
-      join: async () => new Uint8Array(0),
-    });
-  }
-
-  /** Asks to join, with a proof for the ticket's secret unless another is given. */
-  async join(ticketText: string, proof?: Uint8Array): Promise<JoinAnswer> {
-    const ticket = parseTicket(ticketText);
-    const bound = { ns: ticket.ns, inviter: ticket.peer, joiner: this.peerId };
-    const request = encodeJoin({
-      v: 1,
-      ns: ticket.ns,
-      label: 'stranger',
-      proof: proof ?? joinProof(ticket.secret, bound),
-    });
-    const answer = decodeJoinAnswer(await this.network.requestJoin(ticket.peer, ticket.addresses, request));
-    await turn();
-    return answer;
-  }
-
-  say(to: string, ...frames: Frame[]): void {
-    this.network.send(to, frames);
-  }
-
-  all<T extends Frame['t']>(type: T): FrameOf<T>[] {
-    return this.frames.map(({ frame }) => frame).filter((frame): frame is FrameOf<T> => frame.t === type);
-  }
-
-  /** The first frame of that type that `wanted` accepts, as soon as it is there. */
-  async heard<T extends Frame['t']>(
-    type: T,
-    wanted: (frame: FrameOf<T>) => boolean = () => true,
-  ): Promise<FrameOf<T>> {
-    for (;;) {
-      const found = this.all(type).find(wanted);
-      if (found) return found;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-
-  /** The answer to parcel `n`. */
-  async answer(n: number): Promise<FrameOf<'ack'> | FrameOf<'refuse'>> {
-    for (;;) {
-      const found = this.frames
-        .map(({ frame }) => frame)
-        .find((frame) => (frame.t === 'ack' || frame.t === 'refuse') && frame.n === n);
-      if (found?.t === 'ack' || found?.t === 'refuse') return found;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
 }

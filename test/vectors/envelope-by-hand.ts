@@ -1,7 +1,7 @@
 import { createCipheriv, createHash, hkdfSync } from 'node:crypto';
 import { ml_kem768_x25519 } from '@noble/post-quantum/hybrid.js';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
-import type { Signer } from '../../protocol/signing.ts';
+import type { HandSigner } from './keys-by-hand.ts';
 import { CONTEXT, NS, alice, bob, seedOf } from './material.ts';
 import { hex, item, join } from './raw-cbor.ts';
 
@@ -22,7 +22,7 @@ export interface Plan {
   shared: Uint8Array;
   own: Uint8Array;
   from: string;
-  signer: Signer;
+  signer: HandSigner;
   /** What is signed, when it is not what is sent. */
   signedHead: Uint8Array | undefined;
   signedShared: Uint8Array | undefined;
@@ -122,14 +122,14 @@ function derive(secret: Uint8Array, ...info: unknown[]): Uint8Array {
 }
 
 /** ChaCha20-Poly1305 (RFC 8439), the nonce all zero. */
-function seal(key: Uint8Array, aad: Uint8Array, plain: Uint8Array): Uint8Array {
+export function seal(key: Uint8Array, aad: Uint8Array, plain: Uint8Array): Uint8Array {
   const cipher = createCipheriv('chacha20-poly1305', key, new Uint8Array(12), { authTagLength: 16 });
   cipher.setAAD(aad, { plaintextLength: plain.length });
   return join(cipher.update(plain), cipher.final(), cipher.getAuthTag());
 }
 
 /** Length, bytes and zeros, up to a size class of Padmé (Nikitin et al., PETS 2019, algorithm 1). */
-function pad(bytes: Uint8Array, sizeBytesMin: number): Uint8Array {
+export function pad(bytes: Uint8Array, sizeBytesMin: number): Uint8Array {
   const least = Math.max(4 + bytes.length, sizeBytesMin);
   const exponent = 31 - Math.clz32(least);
   const lastBits = exponent - (32 - Math.clz32(exponent));

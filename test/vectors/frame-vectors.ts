@@ -1,5 +1,5 @@
 import { codecDamages, shapeDamages } from './damages.ts';
-import { ADDRESS, AT, NS, alice, hexOf, id, invalid, seedOf, valid } from './material.ts';
+import { NS, hexOf, id, invalid, seedOf, sha256, valid } from './material.ts';
 import { hex, item, join, map } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
@@ -26,14 +26,9 @@ const framedAny = (body: Uint8Array | [string, number][]): Uint8Array | [string,
   ];
 };
 
-const card = {
-  id: id(0xa1),
-  name: 'backend',
-  claimed_at: AT,
-  online: true,
-  last_seen: 0,
-  client: 'claude-code 2.1.330',
-};
+const heads = { t: 'heads', ns: NS, hashes: [NS], ask: true };
+const hashes = (count: number) => Array.from({ length: count }, (_none, index) => sha256(Uint8Array.of(index)));
+const shared = { t: 'shared', ns: NS, epoch: 1, box: hex('a0') };
 const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
   ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
   ['parcel', { t: 'parcel', n: 5, envelope: hex('a0') }],
@@ -41,17 +36,14 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
   ['ack', { t: 'ack', n: 0 }],
   ['ack with a receipt', { t: 'ack', n: 23, receipt: hex('010203') }, ['receipt']],
   ['refuse', { t: 'refuse', n: 24, code: 'mailbox_full', retry: true }],
-  ['log', { t: 'log', ns: NS, statements: [hex('01'), hex('02')] }],
-  [
-    'roster',
-    { t: 'roster', ns: NS, revision: 256, roster: { label: 'desk', platform: 'linux x64', agents: [card] } },
-  ],
-  [
-    'roster of nobody',
-    { t: 'roster', ns: NS, revision: 0, roster: { label: 'd', platform: '', agents: [] } },
-  ],
+  ['heads', heads],
+  ['heads with a key', { ...heads, key: seedOf(8), ask: false }, ['key']],
+  ['log', { t: 'log', ns: NS, statements: [hex('01'), hex('02')], more: false }],
+  ['log with more to come', { t: 'log', ns: NS, statements: [hex('')], more: true }],
+  ['key', { t: 'key', ns: NS, key: seedOf(7) }],
+  ['shared', shared],
+  ['shared in a late epoch', { ...shared, epoch: 2 ** 32, box: hex('') }],
   ['prekey', { t: 'prekey', prekey: hex('a0') }],
-  ['addresses', { t: 'addresses', ns: NS, machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] }],
   ['digest', { t: 'digest', prekey: 7, namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
   ['digest of nothing', { t: 'digest', prekey: 0, namespaces: [] }],
   ['want', { t: 'want', ns: NS }],
@@ -100,62 +92,25 @@ const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][]
     { t: 'refuse', n: 1, code: 'constructor', retry: true },
     'frame_malformed',
   ],
-  ['log without statements', { t: 'log', ns: NS, statements: [] }, 'frame_malformed'],
+  ['log without statements', { t: 'log', ns: NS, statements: [], more: false }, 'frame_malformed'],
   [
     'log with 1,001 statements',
-    { t: 'log', ns: NS, statements: Array.from({ length: 1_001 }, () => hex('00')) },
+    { t: 'log', ns: NS, statements: Array.from({ length: 1_001 }, () => hex('00')), more: false },
     'frame_malformed',
   ],
   ['want of a namespace in upper case', { t: 'want', ns: NS.toUpperCase() }, 'frame_malformed'],
   ['want of a short namespace', { t: 'want', ns: NS.slice(1) }, 'frame_malformed'],
-  [
-    'roster with 101 agents',
-    {
-      t: 'roster',
-      ns: NS,
-      revision: 1,
-      roster: { label: 'd', platform: '', agents: Array.from({ length: 101 }, () => card) },
-    },
-    'frame_malformed',
-  ],
-  [
-    'roster with a name in upper case',
-    {
-      t: 'roster',
-      ns: NS,
-      revision: 1,
-      roster: { label: 'd', platform: '', agents: [{ ...card, name: 'Backend' }] },
-    },
-    'frame_malformed',
-  ],
-  [
-    'roster without a label',
-    { t: 'roster', ns: NS, revision: 1, roster: { label: '', platform: '', agents: [] } },
-    'frame_malformed',
-  ],
-  [
-    'addresses of a machine with 17',
-    {
-      t: 'addresses',
-      ns: NS,
-      machines: [{ peer: alice.peerId, addresses: Array.from({ length: 17 }, () => ADDRESS) }],
-    },
-    'frame_malformed',
-  ],
-  [
-    'addresses of a peer id of another kind',
-    {
-      t: 'addresses',
-      ns: NS,
-      machines: [{ peer: 'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N', addresses: [] }],
-    },
-    'frame_malformed',
-  ],
-  [
-    'addresses with one that is no multiaddr',
-    { t: 'addresses', ns: NS, machines: [{ peer: alice.peerId, addresses: ['192.0.2.7:4001'] }] },
-    'frame_malformed',
-  ],
+  ['heads of nothing', { ...heads, hashes: [] }, 'frame_malformed'],
+  ['heads, 65 of them', { ...heads, hashes: hashes(65) }, 'frame_malformed'],
+  ['heads with one that is no hash', { ...heads, hashes: ['genesis'] }, 'frame_malformed'],
+  ['heads with the hash of a key, one byte short', { ...heads, key: seedOf(8).subarray(1) }, 'frame_malformed'],
+  ['a key one byte short', { t: 'key', ns: NS, key: seedOf(7).subarray(1) }, 'frame_malformed'],
+  ['a key one byte long', { t: 'key', ns: NS, key: join(seedOf(7), hex('00')) }, 'frame_malformed'],
+  ['shared in epoch 0', { ...shared, epoch: 0 }, 'frame_malformed'],
+  ['shared that says in the open what it is', { ...shared, k: 'roster' }, 'frame_malformed'],
+  ['digest with a hash one byte short', { t: 'digest', prekey: 7, namespaces: [{ ns: NS, log: seedOf(9).subarray(1), roster: 1 }] }, 'frame_malformed'],
+  ['a roster in the open', { t: 'roster', ns: NS, revision: 1, roster: { platform: '', agents: [] } }, 'frame_unknown'],
+  ['addresses in the open', { t: 'addresses', ns: NS, machines: [] }, 'frame_unknown'],
 ];
 
 export function frameVectors(): Vector[] {
@@ -163,6 +118,7 @@ export function frameVectors(): Vector[] {
   const tooLong = 256 * 1024 + 1;
   return [
     ...FRAMES.map(([name, frame]) => valid(name, framed(item(frame)), frame)),
+    valid('heads, 64 of them', framed(item({ ...heads, hashes: hashes(64) })), { ...heads, hashes: hashes(64) }),
     ...codecDamages(ack).map(([name, body]) => invalid(name, framedAny(body), 'frame_malformed')),
     invalid(
       'an integer longer than it need be',

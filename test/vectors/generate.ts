@@ -1,11 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import { envelopeVectors } from './envelope-vectors.ts';
 import { frameVectors } from './frame-vectors.ts';
+import { joinCheckVectors } from './join-check-vectors.ts';
 import { letterVectors } from './letter-vectors.ts';
+import { logVectors } from './log-vectors.ts';
 import { seeds } from './material.ts';
 import { prekeyVectors } from './prekey-vectors.ts';
 import { sealVectors } from './seal-vectors.ts';
-import { receiptVectors, statementVectors } from './signed-vectors.ts';
+import { sharedVectors } from './shared-vectors.ts';
+import { receiptVectors } from './signed-vectors.ts';
+import { statementVectors } from './statement-vectors.ts';
 import { joinAnswerVectors, joinVectors, ticketVectors } from './ticket-vectors.ts';
 import { addressVectors, idVectors } from './typed.ts';
 import type { VectorFile } from './vector.ts';
@@ -15,7 +19,7 @@ import type { VectorFile } from './vector.ts';
  * meant; tests only read what it wrote. Everything is fixed, so the same source writes the same files.
  */
 
-const FILES: Record<string, VectorFile> = {
+const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
   frame: { about: 'protocol/frame.ts: one frame on a link, its length in front', cases: frameVectors() },
   letter: { about: 'protocol/letter.ts: what travels inside an envelope', cases: letterVectors() },
   envelope: {
@@ -30,13 +34,26 @@ const FILES: Record<string, VectorFile> = {
   },
   receipt: { about: 'protocol/receipt.ts: how far a message came, signed', seeds, cases: receiptVectors() },
   statement: {
-    about: 'protocol/membership.ts: one entry of a namespace log, signed',
+    about: 'protocol/membership/statement.ts: one entry of a namespace log, signed',
     seeds,
     cases: statementVectors(),
   },
+  'membership-log': {
+    about: 'protocol/membership: small namespace logs and what follows from them; see log-story.ts for the fields',
+    seeds,
+    cases: logVectors(),
+  },
+  shared: {
+    about: 'protocol/shared.ts: what the members of a namespace are told, under the namespace key',
+    cases: sharedVectors(),
+  },
   ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
-  'join-request': { about: 'protocol/ticket.ts: what a joiner asks', cases: joinVectors() },
-  'join-answer': { about: 'protocol/ticket.ts: what an inviter answers', cases: joinAnswerVectors() },
+  'join-request': { about: 'protocol/ticket.ts: what is asked outside of links', cases: joinVectors() },
+  'join-answer': { about: 'protocol/ticket.ts: what is answered', cases: joinAnswerVectors() },
+  'join-check': {
+    about: 'protocol/join-check.ts: `bytes` is the joiner\u2019s nonce; its commitment, and the digits to compare',
+    cases: joinCheckVectors(),
+  },
   'message-id': { about: 'protocol/ids.ts: a message id as it is typed', cases: idVectors() },
   address: { about: 'protocol/address.ts: an agent address as it is typed', cases: addressVectors() },
   'record-seal': { about: 'daemon/store/record-seal.ts: one stored record', cases: sealVectors() },

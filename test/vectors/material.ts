@@ -1,22 +1,39 @@
 import { createHash } from 'node:crypto';
-import { signerFromSeed } from '../../protocol/signing.ts';
+import { signerOf } from './keys-by-hand.ts';
 import { hex, item } from './raw-cbor.ts';
 import { type Vector, toJson } from './vector.ts';
 
 /** What the vectors are made of: fixed machines, ids and times. */
 
 export const seedOf = (byte: number) => new Uint8Array(32).fill(byte);
-const SEEDS = { alice: seedOf(1), bob: seedOf(2), carol: seedOf(3) };
-export const alice = signerFromSeed(SEEDS.alice);
-export const bob = signerFromSeed(SEEDS.bob);
-export const carol = signerFromSeed(SEEDS.carol);
+/** `recovery` is the genesis key of the namespace, no machine. */
+const SEEDS = {
+  alice: seedOf(1),
+  bob: seedOf(2),
+  carol: seedOf(3),
+  dave: seedOf(4),
+  eve: seedOf(5),
+  recovery: seedOf(9),
+};
+export const alice = signerOf(SEEDS.alice);
+export const bob = signerOf(SEEDS.bob);
+export const carol = signerOf(SEEDS.carol);
+export const dave = signerOf(SEEDS.dave);
+export const eve = signerOf(SEEDS.eve);
+export const recovery = signerOf(SEEDS.recovery);
 export const seeds = Object.fromEntries(Object.entries(SEEDS).map(([name, seed]) => [name, hexOf(seed)]));
 
 export const CONTEXT = {
   envelope: 'patchcord envelope v2',
   prekey: 'patchcord prekey v1',
   receipt: 'patchcord receipt v1',
-  statement: 'patchcord namespace statement v1',
+  statement: 'patchcord namespace log v1',
+  /** Of the first form of the log, which is no more. */
+  firstStatement: 'patchcord namespace statement v1',
+  shared: 'patchcord shared v1',
+  join: 'patchcord join v1',
+  joinCommitment: 'patchcord join commitment v1',
+  joinCheck: 'patchcord join check v1',
 };
 export const id = (last: number) => `019a5b00-1234-7abc-8def-${last.toString(16).padStart(12, '0')}`;
 export const AT = 1_790_000_000_000;
@@ -26,13 +43,24 @@ export const genesis = {
   v: 1,
   k: 'genesis',
   name: 'myproject',
-  by: alice.peerId,
-  label: 'desk',
+  by: recovery.peerId,
+  founder: { machine: alice.peerId, label: 'desk' },
   at: AT,
   nonce: hex('000102030405060708090a0b0c0d0e0f'),
 };
 export const NS = sha256(item(genesis));
 export const OTHER_NS = sha256(item({ ...genesis, name: 'other' }));
+export const admit = {
+  v: 1,
+  k: 'admit',
+  ns: NS,
+  prev: [NS],
+  by: alice.peerId,
+  machine: bob.peerId,
+  label: 'laptop',
+  role: 'member',
+  at: AT + 1,
+};
 
 export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');

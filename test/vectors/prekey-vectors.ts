@@ -1,5 +1,5 @@
 import { ml_kem768_x25519 } from '@noble/post-quantum/hybrid.js';
-import type { Signer } from '../../protocol/signing.ts';
+import type { HandSigner } from './keys-by-hand.ts';
 import { codecDamages, shapeDamages } from './damages.ts';
 import { AT, CONTEXT, alice, carol, flipped, hexOf, invalid, seedOf, valid } from './material.ts';
 import { entries, hex, item, join, map } from './raw-cbor.ts';
@@ -17,11 +17,11 @@ const body = {
   valid_until: AT + 72 * 3_600_000,
 };
 type Body = Omit<typeof body, 'v'> & { v: unknown };
-const signed = (bytes: Uint8Array, signer: Signer = alice, context = CONTEXT.prekey) => ({
+const signed = (bytes: Uint8Array, signer: HandSigner = alice, context = CONTEXT.prekey) => ({
   body: bytes,
   sig: new Uint8Array(signer.sign(context, bytes)),
 });
-const bytesOf = (more: Partial<Body> = {}, signer: Signer = alice) => item(signed(item({ ...body, ...more }), signer));
+const bytesOf = (more: Partial<Body> = {}, signer: HandSigner = alice) => item(signed(item({ ...body, ...more }), signer));
 const held = (more: Partial<Body> = {}) => ({ with: { signer: 'alice', held: hexOf(bytesOf(more)) } });
 /** A key of the right length, the shapes around it being what is checked. */
 const short = { ...body, key: hex('00') };

@@ -1,31 +1,29 @@
 import { codecDamages, shapeDamages } from './damages.ts';
-import type { Signer } from '../../protocol/signing.ts';
+import type { HandSigner } from './keys-by-hand.ts';
 import { backend, frontend } from './letter-vectors.ts';
 import {
   AT,
   CONTEXT,
   NS,
+  admit,
   alice,
-  bob,
   carol,
   flipped,
-  genesis,
   id,
   invalid,
-  sha256,
   valid,
 } from './material.ts';
 import { entries, hex, item, join, map } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
-/** Receipts and statements: a body and its signature. */
+/** What is signed, a body and its signature; and receipts. */
 
-const signed = (body: Uint8Array, signer: Signer, context: string) => ({
+export const signed = (body: Uint8Array, signer: HandSigner, context: string) => ({
   body,
   sig: new Uint8Array(signer.sign(context, body)),
 });
 
-function signedVectors(options: {
+export function signedVectors(options: {
   values: [name: string, value: Record<string, unknown>, decoded: unknown][];
   context: string;
   otherContext: string;
@@ -33,8 +31,10 @@ function signedVectors(options: {
   /** A text in the body whose first character may become its neighbour. */
   flip: string;
   bad: [string, Record<string, unknown>][];
+  /** What is longer is refused by its length, with the code of a wrong wrapper. */
+  sizeBytesMax?: number;
 }): Vector[] {
-  const { values, context, otherContext, codes, flip, bad } = options;
+  const { values, context, otherContext, codes, flip, bad, sizeBytesMax = Infinity } = options;
   const [, value] = values[0]!;
   const body = item(value);
   const good = signed(body, alice, context);
@@ -46,7 +46,8 @@ function signedVectors(options: {
     ...codecDamages(good).map(([name, bytes]) => {
       // Deterministic CBOR, only not of the right shape.
       const wellFormed = ['a key called __proto__', 'an array', 'a number', 'a text', 'null'].includes(name);
-      return invalid(name, bytes, wellFormed ? codes.wrapper : 'frame_malformed');
+      const tooLong = !(bytes instanceof Uint8Array) && sizeOf(bytes) > sizeBytesMax;
+      return invalid(name, bytes, wellFormed || tooLong ? codes.wrapper : 'frame_malformed');
     }),
     ...shapeDamages(good).map(([name, damaged]) => reject(name, damaged, codes.wrapper)),
     ...shapeDamages(value).map(([name, damaged]) =>
@@ -93,7 +94,11 @@ function signedVectors(options: {
   ];
 }
 
-const receipt = {
+function sizeOf(bytes: readonly [hex: string, times: number][]): number {
+  return bytes.reduce((sum, [part, times]) => sum + (part.length / 2) * times, 0);
+}
+
+export const receipt = {
   v: 1,
   ns: NS,
   id: id(0x10),
@@ -115,18 +120,6 @@ const STATES = [
   'refused',
 ];
 
-const admit = {
-  v: 1,
-  k: 'admit',
-  ns: NS,
-  prev: [NS],
-  by: alice.peerId,
-  machine: bob.peerId,
-  label: 'laptop',
-  role: 'member',
-  at: AT + 1,
-};
-
 export function receiptVectors(): Vector[] {
   const presented = item(signed(item(admit), alice, CONTEXT.statement));
   return [
@@ -144,45 +137,5 @@ export function receiptVectors(): Vector[] {
       ],
     }),
     invalid('a statement presented as a receipt', presented, 'frame_malformed'),
-  ];
-}
-
-export function statementVectors(): Vector[] {
-  const decoded = (statement: Record<string, unknown>) => ({ hash: sha256(item(statement)), statement });
-  const values: [string, Record<string, unknown>][] = [
-    ['admit', admit],
-    ['genesis', genesis],
-    ['admit of an admin', { ...admit, role: 'admin' }],
-    ['admit of a keeper', { ...admit, role: 'keeper', label: '\u{1F4BB}' }],
-    [
-      'admit after 32 others',
-      { ...admit, prev: Array.from({ length: 32 }, (_none, index) => sha256(Uint8Array.of(index))) },
-    ],
-  ];
-  return [
-    ...signedVectors({
-      values: values.map(([name, statement]) => [name, statement, decoded(statement)]),
-      context: CONTEXT.statement,
-      otherContext: CONTEXT.receipt,
-      codes: { wrapper: 'statement_invalid', shape: 'statement_invalid' },
-      flip: admit.label,
-      bad: [
-        ['a kind that is none', { ...admit, k: 'expel' }],
-        ['a role that is none', { ...admit, role: 'owner' }],
-        ['no predecessor', { ...admit, prev: [] }],
-        ['33 predecessors', { ...admit, prev: Array.from({ length: 33 }, () => NS) }],
-        ['a predecessor that is no hash', { ...admit, prev: ['genesis'] }],
-        ['no label', { ...admit, label: '' }],
-        ['a label of 121 characters', { ...admit, label: 'x'.repeat(121) }],
-        ['a genesis with a short nonce', { ...genesis, nonce: hex('00') }],
-        ['a genesis with a name in upper case', { ...genesis, name: 'MyProject' }],
-        ['a genesis that names a namespace', { ...genesis, ns: NS }],
-      ],
-    }),
-    invalid(
-      'a receipt presented as a statement',
-      item(signed(item(receipt), alice, CONTEXT.receipt)),
-      'statement_invalid',
-    ),
   ];
 }

@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto';
+import { encode } from './codec.ts';
+
+/**
+ * Six digits that both sides of a join show, for people to compare. The joiner commits to its nonce before it sees
+ * the inviter's, so neither can choose the digits: whoever has stolen the ticket shows others than the rightful
+ * joiner, but for one time in a million (commitment before short authentication string: Vaudenay, CRYPTO 2005).
+ */
+export const JOIN_NONCE_SIZE_BYTES = 32;
+
+export function joinCommitment(nonce: Uint8Array): Uint8Array {
+  return sha256(['patchcord join commitment v1', nonce]);
+}
+
+/** Six decimal digits. */
+export function joinCheckCode(join: {
+  ns: string;
+  inviter: string;
+  joiner: string;
+  inviterNonce: Uint8Array;
+  joinerNonce: Uint8Array;
+}): string {
+  const { ns, inviter, joiner, inviterNonce, joinerNonce } = join;
+  const digest = sha256(['patchcord join check v1', ns, inviter, joiner, inviterNonce, joinerNonce]);
+  const number = new DataView(digest.buffer, digest.byteOffset).getBigUint64(0) % 1_000_000n;
+  return number.toString().padStart(6, '0');
+}
+
+function sha256(fields: unknown[]): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(encode(fields)).digest());
+}

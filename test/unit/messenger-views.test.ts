@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest';
+import { agentView, messageView } from '../../daemon/messenger/views.ts';
+import type { MailRecord, ThreadRecord } from '../../daemon/store/mail-store.ts';
+import { zMessageView } from '../../protocol/views.ts';
+import { ada, bob, ELSEWHERE, HERE, id, incoming, NOW, NS, THERE } from './mail-store-fixture.ts';
+
+const LABELS: Record<string, string> = { [HERE.peerId]: 'desk', [THERE]: 'laptop' };
+const directory = {
+  self: { peerId: HERE.peerId },
+  logs: new Map([[NS, { name: 'team' }]]),
+  labelOf: (_ns: string, machine: string) => LABELS[machine] ?? machine.slice(-8),
+};
+const THREAD: ThreadRecord = { slug: 'deploy', root: id(9), resolvedAtMs: NOW };
+const mail = { thread: async (agent: string) => (agent === ada.id ? THREAD : undefined) };
+
+const RECEIVED: MailRecord = {
+  number: 1,
+  direction: 'received',
+  ns: NS,
+  message: incoming(1, 1).letter,
+  machine: THERE,
+  status: 'pending',
+  acceptedAtMs: NOW,
+};
+const SENT: MailRecord = {
+  ...RECEIVED,
+  direction: 'sent',
+  status: 'queued',
+  message: { ...RECEIVED.message, from: ada, to: bob },
+};
+
+/** As ada's daemon shows it, after the published schema took it. */
+async function viewOf(record: MailRecord) {
+  return zMessageView.parse(await messageView(record, { directory, mail, viewer: ada.id }));
+}
+
+describe('the view of a message', () => {
+  test('that another machine sealed says which, by label and key', async () => {
+    expect(await viewOf(RECEIVED)).toEqual({
+      message_id: id(1),
+      from: 'bob@team',
+      from_machine: 'laptop',
+      from_peer_id: THERE,
+      verified: 'sealed',
+      to: 'ada@team',
+      namespace: 'team',
+      content: 'content 1',
+      sent_at: new Date(NOW).toISOString(),
+      status: 'pending',
+    });
+  });
+
+  test.each<[string, MailRecord]>([
+    ['of an agent of this machine', { ...RECEIVED, machine: HERE.peerId }],
+    ['that was sent from here', SENT],
+    ['to oneself', { ...SENT, direction: 'received', machine: HERE.peerId, status: 'deferred' }],
+  ])('%s is local', async (_name, record) => {
+    const view = await viewOf(record);
+    expect(view).toMatchObject({ from_machine: 'desk', from_peer_id: HERE.peerId, verified: 'local' });
+    expect(view.moved_from).toBeUndefined();
+  });
+
+  test.each<[string, string, string]>([
+    ['a machine by its label', THERE, 'laptop'],
+    ['a machine without a label by the end of its key', ELSEWHERE, ELSEWHERE.slice(-8)],
+  ])('whose sender moved names %s', async (_name, movedFrom, label) => {
+    const view = await viewOf({ ...RECEIVED, machine: HERE.peerId, movedFrom });
+    expect(view).toMatchObject({ moved_from: label, from_machine: 'desk' });
+  });
+
+  test('carries its thread and how it arrived', async () => {
+    const message = { ...RECEIVED.message, thread: { slug: 'deploy', root: id(10) } };
+    const record: MailRecord = { ...RECEIVED, message, shownAtMs: NOW, late: true, missingBefore: 2 };
+    expect(await viewOf(record)).toMatchObject({
+      thread: 'deploy',
+      thread_id: id(9),
+      thread_resolved_at: new Date(NOW).toISOString(),
+      seen_before: true,
+      late: true,
+      missing_before: 2,
+    });
+  });
+});
+
+test.each([
+  ['never seen', 0, null],
+  ['seen before', NOW, new Date(NOW).toISOString()],
+])('the view of an agent that was %s', (_name, lastSeenMs, last_seen) => {
+  const where = { machine: THERE, label: 'laptop', platform: 'linux', client: 'test 1' };
+  expect(agentView({ id: bob.id, name: 'bob', online: false, lastSeenMs, ...where }, 'team')).toEqual({
+    agent: 'bob@team',
+    namespace: 'team',
+    machine: 'laptop',
+    client: 'test 1',
+    platform: 'linux',
+    online: false,
+    last_seen,
+  });
+});
