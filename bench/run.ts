@@ -1,11 +1,13 @@
 import { cpus } from 'node:os';
+import { drain } from './drain.ts';
 import { formatFigure } from './figures.ts';
 import { idle } from './idle.ts';
 import { latency } from './latency.ts';
 import { start } from './start.ts';
+import { trust } from './trust.ts';
 
 /** `npm run bench [NAME]...`: prints every figure with what it is held to; status 1 when one is missed. */
-const BENCHES = { start, latency, idle };
+const BENCHES = { start, latency, idle, trust, drain };
 
 const wanted = process.argv.slice(2);
 console.log(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}`);

@@ -1,0 +1,99 @@
+import { rmSync, watch } from 'node:fs';
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { DaemonProcess, mesh } from '../test/processes/daemon-process.ts';
+import { eventually } from '../test/processes/eventually.ts';
+import type { Figure } from './figures.ts';
+
+const MESSAGES = 2_000;
+const AT_ONCE = 32;
+const LOOP_WATCH = fileURLToPath(new URL('./loop-watch.ts', import.meta.url));
+
+/** A daemon with a backlog meets its recipient again: how long until all is delivered, and how long either loop stops. */
+export async function drain(): Promise<Figure[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'patchcord-bench-'));
+  const [a, b] = [new DaemonProcess('a'), new DaemonProcess('b')];
+  try {
+    for (const machine of [a, b]) {
+      machine.env = { NODE_OPTIONS: `--import=${LOOP_WATCH}`, LOOP_WATCH: join(folder, machine.label) };
+      await machine.start();
+    }
+    await mesh('bench', a, b);
+    await b.json('agent', 'add', 'receiver@bench');
+    await a.json('agent', 'add', 'sender@bench');
+    await eventually(
+      'the receiver is known',
+      () => agents(a),
+      (names) => names.includes('receiver@bench'),
+    );
+    await b.kill('SIGTERM');
+    const sentMs = await queue(a);
+    await longestStop(a, folder);
+    const from = performance.now();
+    await b.start();
+    await eventually(
+      'all arrive',
+      () => pending(b),
+      (count) => count === MESSAGES,
+      60_000,
+    );
+    const drainedMs = performance.now() - from;
+    const [stopA, stopB] = [await longestStop(a, folder), await longestStop(b, folder)];
+    return [
+      { name: 'send_message awaited, 32 at once', value: (MESSAGES / sentMs) * 1_000, unit: '/s' },
+      { name: `${MESSAGES} queued messages drain in`, value: drainedMs, unit: 'ms', bound: 6_000 },
+      { name: 'longest stop of the sending loop', value: stopA, unit: 'ms', bound: 50 },
+      { name: 'longest stop of the receiving loop', value: stopB, unit: 'ms' },
+    ];
+  } finally {
+    await Promise.all([a.remove(), b.remove()]);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Queues the backlog and says how long that took, in milliseconds. */
+async function queue(a: DaemonProcess): Promise<number> {
+  const session = await a.client().messenger.open({ agent: 'sender@bench', client: 'bench' });
+  const from = performance.now();
+  let left = MESSAGES;
+  const send = async () => {
+    while (left-- > 0) await session.send({ to_agent: 'receiver', content: 'x'.repeat(1_024), thread: '' });
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, send));
+  const tookMs = performance.now() - from;
+  await session.close();
+  return tookMs;
+}
+
+async function agents(machine: DaemonProcess): Promise<string[]> {
+  return (await machine.client().admin.namespaces()).flatMap((view) => view.agents);
+}
+
+async function pending(machine: DaemonProcess): Promise<number> {
+  return (await machine.client().admin.agents())[0]?.pending ?? 0;
+}
+
+/** The longest stop since the last look, in milliseconds. The receiver's includes its start. */
+async function longestStop(machine: DaemonProcess, folder: string): Promise<number> {
+  const file = join(folder, machine.label);
+  rmSync(file, { force: true });
+  const written = new Promise<void>((resolve) => {
+    const watcher = watch(folder, (_event, name) => {
+      if (name !== machine.label) return;
+      watcher.close();
+      resolve();
+    });
+  });
+  machine.process!.kill('SIGUSR2');
+  await written;
+  return Number(
+    await eventually(
+      'the figure',
+      () => readFile(file, 'utf8'),
+      (text) => text !== '',
+    ),
+  );
+}
