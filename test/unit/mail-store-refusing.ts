@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { OutboxEntry } from '../../daemon/store/mail-store.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import {
   ada,
@@ -111,6 +112,16 @@ export function refuseAllTests({ store, world }: At): void {
         'deferred',
       ]);
       expect(await store().outboxCount(THERE)).toBe(0);
+    });
+
+    test('of what may have left it is not known whether it arrived: taking it back is not said to have worked', async () => {
+      await store().accept(outgoing(1));
+      await store().accept(outgoing(2));
+      const neverLeft = ({ number }: OutboxEntry) => number === 2;
+      await store().refuseAll(THERE, NS, CODE, 0, neverLeft);
+      const takeBack = (message: number) =>
+        store().takeBack({ agent: ada.id, messageId: id(message), neverLeft: () => false, boot: BOOT });
+      expect([await takeBack(1), await takeBack(2)]).toEqual([{ status: 'unknown' }, { status: 'unsent' }]);
     });
 
     test('does not undo what is known to be read', async () => {
