@@ -5,6 +5,7 @@ import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
 import {
   addStatements,
   digestOf,
+  findStatement,
   heads,
   type Added,
   type NamespaceLog,
@@ -180,7 +181,13 @@ export class DirectorySync {
     const keyed = (this.#directory.prekeys.get(machine)?.seq ?? -1) >= frame.prekey;
     for (const { ns, log: digest, roster } of frame.namespaces) {
       const log = this.#directory.common(machine).find(({ id }) => id === ns);
-      if (!log) continue;
+      if (!log) {
+        // It was told that it is out, and what told it was lost.
+        const left = this.#directory.logs.get(ns);
+        const removal = left && findStatement(left, left.removed.get(machine)?.hash ?? '');
+        if (removal) this.#network.send(machine, logFrames(ns, [removal]));
+        continue;
+      }
       if (!equalBytes(digest, logDigest(log)) || !this.#keys.current(ns)) {
         this.#network.send(machine, [this.#headsFrame(log, true)]);
       }

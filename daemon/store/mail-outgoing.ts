@@ -106,7 +106,8 @@ export async function settle(
   const after: MailRecord = { ...rest, status };
   if (outbox !== undefined && outbox !== number) after.outbox = outbox;
   if (status === 'refused' && answer.refusal) after.refusal = answer.refusal;
-  if (status === 'refused' && answer.mayHaveArrived) after.mayHaveArrived = true;
+  // A void takes the place of a message that has left: its refusal says nothing of that one.
+  if (status === 'refused' && (answer.mayHaveArrived || letter.k === 'void')) after.mayHaveArrived = true;
   tx.put(key.history(agent, record.number), after);
   return { about: { agent, messageId: letter.id, kind: letter.k, state: said } };
 }
