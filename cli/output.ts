@@ -13,6 +13,11 @@ export interface Answer {
 
 /** Resolves when the operating system has the text; rejects when nobody reads it any more. */
 export function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return writeBytes(stream, text);
+}
+
+/** The same for bytes. */
+export function writeBytes(stream: NodeJS.WriteStream, text: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     // Without a listener the broken pipe would end the process before the caller can react.
     if (stream.listenerCount('error') === 0) stream.on('error', () => {});

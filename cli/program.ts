@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { nearestNames } from '../protocol/address.ts';
 import { packageVersion } from '../daemon/version.ts';
 import { addAgentCommands } from './commands/agent.ts';
+import { addBundleCommands } from './commands/bundle.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addDaemonCommands } from './commands/daemon.ts';
 import { addHistoryCommands } from './commands/history.ts';
@@ -40,6 +41,7 @@ export function createProgram(output: ProgramOutput): Command {
   addSendCommands(program);
   addInboxCommands(program);
   addHistoryCommands(program);
+  addBundleCommands(program);
   addCompletionCommand(program);
   // Last, because commands inherit what is set before they are added.
   program.allowExcessArguments().action(() => refuseUnknown(program));

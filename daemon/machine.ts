@@ -1,8 +1,11 @@
 import type { Messenger } from '../mcp/messenger.ts';
 import { PatchcordError } from '../protocol/errors.ts';
 import type { Frame } from '../protocol/frame.ts';
+import { newId } from '../protocol/ids.ts';
 import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
+import type { Bundles } from './api/bundles.ts';
+import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { Agents } from './directory/agents.ts';
 import { Directory, type LogStep } from './directory/directory.ts';
@@ -21,6 +24,7 @@ import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
 import { Journal } from './store/journal.ts';
 import type { Kv } from './store/kv.ts';
+import { createKvHeldStore } from './store/kv-held-store.ts';
 import { createKvMailStore } from './store/kv-mail-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 
@@ -53,6 +57,7 @@ export interface MachineParts {
 export interface Machine {
   readonly messenger: Messenger;
   readonly admin: Admin;
+  readonly bundles: Bundles;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
@@ -61,7 +66,11 @@ export interface Machine {
 export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { signer, kv, network, clock, random, log, boot } = parts;
   const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
-  const mail = createKvMailStore(journal, signer);
+  const mail = createKvMailStore(journal, signer, () => {
+    const nowMs = clock.now();
+    return { id: newId(nowMs, random.bytes), nowMs };
+  });
+  const held = createKvHeldStore(journal);
   const registry = createRegistry(parts, journal, {
     onLogChanged: ({ after }) => void follow(after.id),
     onPrekey: (machine) => postoffice.keyed(machine),
@@ -70,6 +79,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   await directory.load();
   const postoffice: Postoffice = new Postoffice({
     mail,
+    held,
     network,
     directory,
     prekeys,
@@ -82,10 +92,20 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const messenger = new MachineMessenger(agents, { mail, postoffice, directory, clock, random });
   const admin = new MachineAdmin({ ...registry, messenger, mail, network, clock });
+  const bundles = createBundles({
+    directory,
+    prekeys,
+    postoffice,
+    mail,
+    signer,
+    clock,
+    onPrekey: (machine) => postoffice.keyed(machine),
+  });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   return {
     messenger,
     admin,
+    bundles,
     async start() {
       await prekeys.start();
       await postoffice.start();
@@ -168,7 +188,8 @@ function followerOf(parts: {
   const follow = async (ns: string): Promise<void> => {
     try {
       await directory.forgetLeft(ns);
-      postoffice.giveUp();
+      postoffice.outboxEnds.giveUp();
+      await postoffice.mailbox.membersLeft(ns);
       await agents.claimNames(ns);
     } catch (error) {
       log.error({ error, ns }, 'a change of the members could not be followed; trying again');
@@ -223,6 +244,9 @@ function handlers(parts: {
     frame(machine: string, frame: Frame) {
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
+      else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
+      else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
+      else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
       else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
     },
     refused: (machine) => void standing.ask(machine),

@@ -153,6 +153,7 @@ async function startApi(run: Run, machine: Machine, keys: Keys, onStop: () => vo
   const parts: ApiParts = {
     messenger: machine.messenger,
     admin: machine.admin,
+    bundles: machine.bundles,
     mcp: createHttpMcp(),
     log,
     clock,

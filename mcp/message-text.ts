@@ -1,5 +1,5 @@
 import type { MessageView, RecallResult } from '../protocol/views.ts';
-import { frame, inline } from './frame.ts';
+import { frame, inline, oneLine } from './frame.ts';
 
 type RecalledMessage = RecallResult['messages'][number];
 
@@ -67,6 +67,7 @@ function replyCall(messageId: string): string {
 
 /** A received message as a reader needs it: who, when, which thread, the framed text, how to answer. */
 export function messageText(message: MessageView): string {
+  if (message.notice) return noticeText(message);
   return [
     senderLine(message),
     ...threadLine(message),
@@ -76,10 +77,18 @@ export function messageText(message: MessageView): string {
   ].join('\n');
 }
 
+/** What patchcord itself has to say. It is no peer's text, and is not framed as one. */
+function noticeText(message: MessageView): string {
+  const about = message.about ? ` about ${inline(message.about)}` : '';
+  return `NOTICE of patchcord on this machine${about}, ${inline(message.sent_at)}: ${oneLine(message.content)}`;
+}
+
 /** One entry of the history, in either direction. */
 export function recalledText(message: RecalledMessage): string {
+  if (message.notice) return noticeText(message);
   const sent = message.direction === 'sent';
-  const status = `Status: ${message.status}`;
+  const holders = message.held_by?.map((label) => `"${inline(label)}"`).join(', ');
+  const status = `Status: ${message.status}${holders ? ` by ${holders}` : ''}`;
   const head = sent
     ? `Sent to: ${inline(message.to)}   Sent: ${inline(message.sent_at)}   ${status}`
     : `Received   ${senderLine(message)}   ${status}`;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { isErrorCode, PatchcordError } from './errors.ts';
-import { FRAME_SIZE_BYTES_MAX } from './limits.ts';
+import { FRAME_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
 import { LANDMARKS_MAX } from './membership/sync.ts';
 import { bytesOf, zBytes, zMessageId, zNamespaceId } from './shapes.ts';
 
@@ -22,16 +22,51 @@ const FRAMES = {
     window_frames: z.int().min(1).max(65_536),
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
   }),
-  /** An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. */
-  parcel: z.strictObject({ t: z.literal('parcel'), n: zCount, envelope: zBytes }),
-  /** The parcel is fsynced here. A message's ack carries the signed receipt of the state it reached. */
-  ack: z.strictObject({ t: z.literal('ack'), n: zCount, receipt: zBytes.optional() }),
+  /**
+   * An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. One that is
+   * sealed to a third machine asks the receiver to keep it for that machine; `withdraw` is the SHA-256 of what takes
+   * it back.
+   */
+  parcel: z.strictObject({
+    t: z.literal('parcel'),
+    n: zCount,
+    envelope: zBytes,
+    withdraw: bytesOf(32).optional(),
+  }),
+  /**
+   * The parcel is fsynced here. The ack of a message's own home machine carries the receipt of the state it reached,
+   * that of a mailbox the receipt that it is held; that for a parcel which a mailbox passed on carries none.
+   */
+  ack: z.strictObject({
+    t: z.literal('ack'),
+    n: zCount,
+    receipt: zBytes.optional(),
+    held: zBytes.optional(),
+  }),
   /** The parcel is not taken: for good, or for now when `retry` says so. */
   refuse: z.strictObject({
     t: z.literal('refuse'),
     n: zCount,
     code: z.string().max(60).refine(isErrorCode, 'not an error code'),
     retry: z.boolean(),
+  }),
+  /** Hashes of envelopes that the sender keeps for the receiver, oldest first; answered by `take`. */
+  offer: z.strictObject({
+    t: z.literal('offer'),
+    ns: zNamespaceId,
+    hashes: z.array(bytesOf(32)).min(1).max(OFFER_HASHES_MAX),
+  }),
+  /** Of what was offered: `want` is to be sent as parcels, `have` is here already and may go. */
+  take: z.strictObject({
+    t: z.literal('take'),
+    ns: zNamespaceId,
+    want: z.array(bytesOf(32)).max(OFFER_HASHES_MAX),
+    have: z.array(bytesOf(32)).max(OFFER_HASHES_MAX),
+  }),
+  /** Takes back what was given to be kept: what hashes to its `withdraw`. */
+  withdraw: z.strictObject({
+    t: z.literal('withdraw'),
+    secrets: z.array(bytesOf(32)).min(1).max(OFFER_HASHES_MAX),
   }),
   /**
    * What the sender holds of a namespace: landmarks of its log, and which namespace key. Answered by the statements
@@ -61,7 +96,7 @@ const FRAMES = {
     epoch: z.int().min(1),
     box: zBytes,
   }),
-  /** The sender's current prekey; see prekey.ts. */
+  /** A prekey of the sender, or of another member that was away; see prekey.ts. */
   prekey: z.strictObject({ t: z.literal('prekey'), prekey: zBytes }),
   /** The sequence of the sender's prekey, and of each common namespace SHA-256 over the heads of its log, ascending, and its own roster's revision. */
   digest: z.strictObject({
@@ -78,6 +113,9 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.parcel,
   FRAMES.ack,
   FRAMES.refuse,
+  FRAMES.offer,
+  FRAMES.take,
+  FRAMES.withdraw,
   FRAMES.heads,
   FRAMES.log,
   FRAMES.key,

@@ -30,6 +30,11 @@ export const LINK_SILENCE_MS = 45_000;
 export const RETRY_BASE_MS = 2_000;
 export const RETRY_MAX_MS = 60_000;
 
+/** Envelopes that a mailbox offers, or a depositor takes back, in one frame. Wire. */
+export const OFFER_HASHES_MAX = 256;
+/** A mailbox looks for what has been kept for too long this often. */
+export const HELD_SWEEP_INTERVAL_MS = 10 * 60_000;
+
 /** A machine makes a new prekey this often, */
 export const PREKEY_ROTATION_MS = 24 * 3_600_000;
 /** others count it as fresh for this long, */
@@ -56,6 +61,8 @@ export const INVITES_MAX = 100;
 export const INVITE_TTL_MS = 10 * 60_000;
 export const INVITE_TTL_MS_MAX = 7 * 24 * 3_600_000;
 
+/** How long a letter waits for its machine before it expires. */
+export const RETENTION_MS = 7 * 24 * 3_600_000;
 /** Letters that wait on one machine for another. */
 export const OUTBOX_MAX = 50_000;
 /** Last place in one line of sender and recipient; stored keys give it twelve digits. Wire. */
@@ -109,3 +116,7 @@ export const MAILBOX_DEPOSITOR_SIZE_BYTES_MAX = 128 * 1024 * 1024;
 export const MAILBOX_RETENTION_MS = 7 * 24 * 3_600_000;
 /** Envelopes that one page of a mailbox offers, or one request says it has. */
 export const MAILBOX_PAGE_MAX = 500;
+
+/** Items of one bundle, and its bytes: more than a full log, a full outbox and what a mailbox keeps for a namespace. */
+export const BUNDLE_ITEMS_MAX = 500_000;
+export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;

@@ -4,7 +4,7 @@ import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
 import type { RandomBytes } from './ids.ts';
-import { ADDRESSES_MAX, MEMBERS_MAX } from './limits.ts';
+import { ADDRESSES_MAX, MEMBERS_MAX, PREKEY_SEQUENCE_MAX } from './limits.ts';
 import { sha256Hex } from './membership/statement.ts';
 import { pad, unpad } from './padding.ts';
 import { zRoster } from './roster.ts';
@@ -19,6 +19,13 @@ import { zMultiaddr, zPeerId } from './shapes.ts';
 export const zShared = z.discriminatedUnion('k', [
   /** The machine's own agents. A higher revision replaces a lower one. */
   z.strictObject({ k: z.literal('roster'), revision: z.int().min(0), roster: zRoster }),
+  /** The newest prekeys of members that the machine knows: whoever knows a newer one, or lacks one, is told. */
+  z.strictObject({
+    k: z.literal('prekeys'),
+    known: z
+      .array(z.strictObject({ machine: zPeerId, seq: z.int().min(0).max(PREKEY_SEQUENCE_MAX) }))
+      .max(MEMBERS_MAX),
+  }),
   /** Where members can be reached, as far as the machine knows. */
   z.strictObject({
     k: z.literal('addresses'),

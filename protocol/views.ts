@@ -35,6 +35,15 @@ export const zMessageView = z.object({
   /** For what was sent a state of the receipt ladder; for what was received pending, read, replied or deferred. */
   status: z.enum(['pending', ...zReceiptState.options]),
   seen_before: z.boolean().optional().describe('shown to an earlier session that ended before it confirmed'),
+  notice: z
+    .enum(['refused', 'expired', 'unsend'])
+    .optional()
+    .describe('set when patchcord itself says this, about the message `about`; no agent wrote it'),
+  about: z.string().optional(),
+  held_by: z
+    .array(z.string())
+    .optional()
+    .describe('labels of the machines that keep a sent message for the recipient'),
   missing_before: z.number().int().optional().describe('messages of this sender that have not arrived'),
   late: z.boolean().optional().describe('arrived after later messages of this sender were shown'),
 });

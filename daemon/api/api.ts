@@ -7,6 +7,8 @@ import { adminRoutes, daemonRoutes } from './admin-routes.ts';
 import type { ApiAddresses, ApiInfo } from './admin-routes.ts';
 import type { Admin } from './admin.ts';
 import { createAgentSessions } from './agent-sessions.ts';
+import { bundleRoutes } from './bundle-routes.ts';
+import type { Bundles } from './bundles.ts';
 import { doorOf, listenOnPort, listenOnSocket } from './door.ts';
 import type { Door } from './door.ts';
 import { mcpRoutes } from './mcp-route.ts';
@@ -21,6 +23,7 @@ import { createTraffic } from './traffic.ts';
 export interface ApiParts {
   messenger: Messenger;
   admin: Admin;
+  bundles: Bundles;
   mcp: HttpMcp;
   log: Log;
   clock: Clock;
@@ -66,6 +69,7 @@ export function createApi(parts: ApiParts): Api {
     const app = createServer(door, { ...parts, traffic, stopping: stop.signal });
     daemonRoutes(app, { ...parts, sessions, stopping: stop.signal, addresses: () => addresses });
     adminRoutes(app, admin);
+    bundleRoutes(app, parts.bundles, stop.signal);
     peekRoute(app, admin);
     sessionRoutes(app, { sessions, streams, traffic });
     mcpRoutes(app, { mcp, agents, traffic, log });

@@ -42,6 +42,8 @@ export interface ServerParts {
 
 /** A request, its body included, must have arrived by then. Answers may take as long as a wait does. */
 const REQUEST_MS_MAX = 60_000;
+/** On the user's own socket a body may be a bundle, which comes as slowly as it is taken in. */
+const BUNDLE_MS_MAX = 6 * 3_600_000;
 /** Longest path parameter: an address of two names, percent-encoded. */
 const PARAM_LENGTH_MAX = 1_000;
 
@@ -50,7 +52,7 @@ export function createServer(door: Door, parts: ServerParts): App {
   const { traffic, stopping, log } = parts;
   const app: App = Fastify({
     bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_MS_MAX,
+    requestTimeout: door === 'tcp' ? REQUEST_MS_MAX : BUNDLE_MS_MAX,
     // Clients on the socket keep connections for their next call. One that we closed as idle just as it comes
     // would fail a call that cannot be repeated blindly, so there the client decides.
     ...(door !== 'tcp' && { keepAliveTimeout: 0 }),

@@ -4,6 +4,8 @@ import type { StatusView } from '../../protocol/admin-views.ts';
 import { zStopAnswer } from '../api/answers.ts';
 import { createAdmin } from './admin.ts';
 import type { AdminClient } from './admin.ts';
+import { createBundles } from './bundles.ts';
+import type { BundlesClient } from './bundles.ts';
 import { openSession } from './session.ts';
 import { createWire } from './wire.ts';
 import type { WireOptions } from './wire.ts';
@@ -12,6 +14,7 @@ import type { WireOptions } from './wire.ts';
 export interface Client {
   messenger: Messenger;
   admin: AdminClient;
+  bundles: BundlesClient;
   /** The whole status: the machine's, and the daemon's process and addresses. */
   status(): Promise<StatusView>;
   /** Asks the daemon to stop; it answers before it does. */
@@ -27,6 +30,7 @@ export function createClient(options: WireOptions): Client {
   return {
     messenger: { open: async (request) => openSession(wire, options.socketPath, request) },
     admin: createAdmin(wire),
+    bundles: createBundles(wire),
     status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zStatusView }),
     async stop() {
       await wire.ask({ method: 'POST', path: '/api/stop', answer: zStopAnswer });

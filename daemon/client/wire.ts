@@ -1,5 +1,7 @@
 import { Agent, request } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX } from '../api/answers.ts';
@@ -16,6 +18,15 @@ interface Question {
   token?: string;
 }
 
+/** A request whose body comes as it is made. */
+interface Delivery<Answer> {
+  path: string;
+  type: string;
+  chunks: AsyncIterable<Uint8Array>;
+  answer: z.ZodType<Answer>;
+  signal?: AbortSignal | undefined;
+}
+
 /** The daemon's socket. Every method throws PatchcordError, or the reason of an aborted signal. */
 export interface Wire {
   ask<Answer>(question: Question & { answer: z.ZodType<Answer> }): Promise<Answer>;
@@ -23,6 +34,10 @@ export interface Wire {
   tell(question: Question): Promise<void>;
   /** For an answer that goes on: resolves with its head once the daemon has agreed. */
   open(question: Question): Promise<IncomingMessage>;
+  /** For an answer without a bound: its bytes, once the daemon has agreed. */
+  drink(question: Question): Promise<AsyncIterable<Uint8Array>>;
+  /** For a body without a bound. Throws what `chunks` throws. */
+  pour<Answer>(delivery: Delivery<Answer>): Promise<Answer>;
 }
 
 export interface WireOptions {
@@ -70,17 +85,71 @@ export function createWire({ socketPath, token }: WireOptions): Wire {
     return textOf(await open(question), socketPath, question.signal);
   }
 
+  async function pour<Answer>({ path, type, chunks, answer, signal }: Delivery<Answer>): Promise<Answer> {
+    signal?.throwIfAborted();
+    const headers = {
+      'content-type': type,
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    };
+    const asked = request({ agent, socketPath, method: 'POST', path, headers, ...(signal && { signal }) });
+    const response = responseOf(asked, socketPath, signal);
+    const source = watched(chunks);
+    pipeline(Readable.from(source.chunks), asked).catch(() => {});
+    try {
+      return parsed(answer, await textOf(await refusedOr(await response, signal), socketPath, signal));
+    } catch (error) {
+      // Why the request broke off is what broke it.
+      throw source.failure() ?? error;
+    } finally {
+      // The daemon may answer what never ends.
+      if (!asked.writableFinished) asked.destroy();
+    }
+  }
+
   return {
-    async ask(question) {
-      const parsed = question.answer.safeParse(parseJson(await read(question)));
-      if (parsed.success) return parsed.data;
-      throw strange('The daemon answered something else than was asked.', parsed.error);
-    },
+    ask: async (question) => parsed(question.answer, await read(question)),
     async tell(question) {
       await read(question);
     },
     open,
+    drink: async (question) => bytesOf(await open(question), socketPath, question.signal),
+    pour,
   };
+}
+
+/** The same chunks, and what went wrong with them, if anything did. */
+function watched(chunks: AsyncIterable<Uint8Array>): {
+  chunks: AsyncIterable<Uint8Array>;
+  failure: () => unknown;
+} {
+  let failure: unknown;
+  async function* pass(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  }
+  return { chunks: pass(), failure: () => failure };
+}
+
+async function* bytesOf(
+  response: IncomingMessage,
+  socketPath: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* response as AsyncIterable<Uint8Array>;
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : unreachable(socketPath, error);
+  }
+}
+
+function parsed<Answer>(schema: z.ZodType<Answer>, text: string): Answer {
+  const answer = schema.safeParse(parseJson(text));
+  if (answer.success) return answer.data;
+  throw strange('The daemon answered something else than was asked.', answer.error);
 }
 
 async function responseOf(

@@ -11,7 +11,7 @@ import {
   type NamespaceLog,
 } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
-import { readPrekey } from '../../protocol/prekey.ts';
+import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
@@ -20,6 +20,9 @@ import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { Directory, LogStep } from './directory.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { firstPage, pages, readStatements } from './pages.ts';
+
+/** Prekeys of others that one link brings at a time; a kilobyte each. */
+const PREKEYS_TOLD_MAX = 500;
 
 type SyncFrame = FrameOf<'prekey' | 'heads' | 'log' | 'key' | 'shared' | 'digest' | 'want'>;
 
@@ -199,11 +202,12 @@ export class DirectorySync {
   async #prekey(machine: string, frame: FrameOf<'prekey'>): Promise<void> {
     try {
       const prekey = readPrekey(frame.prekey);
-      if (prekey.machine !== machine) throw new PatchcordError('forbidden', 'A prekey of another machine.');
-      if (this.#directory.common(machine).length === 0)
-        throw new PatchcordError('not_member', 'A prekey of a stranger.');
+      if (prekey.machine === this.#directory.self.peerId) return;
+      // Its own, or that of a member which both know: the signature is the owner's.
+      const known = this.#directory.common(machine).some(({ members }) => members.has(prekey.machine));
+      if (!known) throw new PatchcordError('forbidden', 'A prekey of a machine that is no member.');
       await this.#directory.learnPrekey(prekey);
-      this.#onPrekey(machine);
+      this.#onPrekey(prekey.machine);
     } catch (error) {
       this.#log.warn({ machine, code: asPatchcordError(error).code }, 'refused a prekey');
     }
@@ -265,6 +269,7 @@ export class DirectorySync {
       return;
     }
     if (shared.k === 'roster') await this.#roster(machine, log, shared);
+    else if (shared.k === 'prekeys') this.#tellPrekeys(machine, log, shared);
     else await this.#addresses(machine, log, shared);
   }
 
@@ -285,6 +290,22 @@ export class DirectorySync {
       .filter(({ peer }) => log.members.has(peer))
       .map(({ peer, addresses }) => ({ machine: peer, addresses, own: peer === machine }));
     if (await this.#directory.learnAddresses(entries)) this.updatePeers();
+  }
+
+  /** Gives a machine the prekeys of members that it does not know, or knows older ones of: they may be away. */
+  #tellPrekeys(machine: string, log: NamespaceLog, { known }: Shared & { k: 'prekeys' }): void {
+    const told = new Map(known.map((one) => [one.machine, one.seq]));
+    const newer = this.#memberPrekeys(log).filter(
+      (prekey) => prekey.machine !== machine && prekey.seq > (told.get(prekey.machine) ?? -1),
+    );
+    const frames = newer
+      .slice(0, PREKEYS_TOLD_MAX)
+      .map(({ bytes }) => ({ t: 'prekey', prekey: bytes }) as const);
+    if (frames.length > 0) this.#network.send(machine, frames);
+  }
+
+  #memberPrekeys({ members }: NamespaceLog): Prekey[] {
+    return [...members.keys()].flatMap((peer) => this.#directory.prekeys.get(peer) ?? []);
   }
 
   /** What two members tell each other first. */
@@ -318,7 +339,9 @@ export class DirectorySync {
 
   /** What this machine shares, sealed; nothing while it does not hold the key. */
   #ownFrames(log: NamespaceLog): Frame[] {
-    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log)]);
+    const known = this.#memberPrekeys(log).map(({ machine, seq }) => ({ machine, seq }));
+    const prekeys: Shared = { k: 'prekeys', known };
+    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log), prekeys]);
   }
 
   #sharedFrames(ns: string, list: readonly Shared[]): Frame[] {

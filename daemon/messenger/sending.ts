@@ -106,6 +106,13 @@ export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyC
       'Use send_message instead.',
     );
   }
+  if (record.notice) {
+    throw new PatchcordError(
+      'not_addressee',
+      'That is a notice of patchcord, not a message of an agent: nobody would read an answer.',
+      'To write to an agent use send_message.',
+    );
+  }
   const silent = call.defer || call.resolve;
   const content = checkedContent(call.content, silent);
   const { message } = record;
@@ -244,13 +251,14 @@ async function receiptFor(
 
 /** The rung that a message has reached by now, or within a moment when its machine is linked. */
 async function reachedState(
-  { directory, mail, postoffice }: SendingParts,
+  { mail, postoffice }: SendingParts,
   agent: LocalAgent,
   messageId: string,
   machine: string,
 ): Promise<ReceiptState> {
-  const up = machine === directory.self.peerId || directory.linked.has(machine);
-  const settled = up ? postoffice.settlements.next(agent.id, messageId, BETTER_RUNG_MS) : undefined;
+  const settled = postoffice.reaches(machine)
+    ? postoffice.settlements.next(agent.id, messageId, BETTER_RUNG_MS)
+    : undefined;
   const record = await mail.find(agent.id, messageId);
   if (record && record.status !== 'queued' && record.status !== 'pending') {
     settled?.forget();

@@ -25,11 +25,12 @@ export async function messageView(
   const namespace = directory.logs.get(ns)?.name ?? ns.slice(0, 8);
   const received = record.direction === 'received';
   const here = directory.self.peerId;
-  const sender = received ? machine : here;
+  const sender = received && !record.notice ? machine : here;
   const thread = message.thread && (await mail.thread(viewer, message.thread.slug));
   return {
     message_id: message.id,
-    from: formatAddress({ name: message.from.name, namespace }),
+    // No agent is called so: their addresses have an @.
+    from: record.notice ? 'patchcord' : formatAddress({ name: message.from.name, namespace }),
     from_machine: directory.labelOf(ns, sender),
     from_peer_id: sender,
     verified: sender === here ? 'local' : 'sealed',
@@ -46,6 +47,10 @@ export async function messageView(
     ...(message.group ? { group_id: message.group } : {}),
     status,
     ...(received && status === 'pending' && record.shownAtMs !== undefined ? { seen_before: true } : {}),
+    ...(record.held && status === 'held'
+      ? { held_by: record.held.map((mailbox) => directory.labelOf(ns, mailbox)) }
+      : {}),
+    ...(record.notice ? { notice: record.notice.kind, about: record.notice.about } : {}),
     ...(record.missingBefore ? { missing_before: record.missingBefore } : {}),
     ...(record.late ? { late: true } : {}),
   };

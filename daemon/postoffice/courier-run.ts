@@ -16,6 +16,7 @@ export class CourierRun {
   readonly #mail: MailStore;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #wants: (entry: OutboxEntry) => boolean;
   readonly #transmit: (entry: OutboxEntry) => void;
   readonly #courier: Courier = newCourier();
   readonly #bodies = new Map<number, OutboxEntry>();
@@ -33,6 +34,8 @@ export class CourierRun {
     mail: MailStore;
     clock: Clock;
     log: Log;
+    /** Whether an entry is this courier's to bring; all are unless told otherwise. */
+    wants?: ((entry: OutboxEntry) => boolean) | undefined;
     /** Puts one entry on the wire; may silently fail, the courier sends again. */
     transmit: (entry: OutboxEntry) => void;
   }) {
@@ -40,6 +43,7 @@ export class CourierRun {
     this.#mail = parts.mail;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#wants = parts.wants ?? (() => true);
     this.#transmit = parts.transmit;
   }
 
@@ -69,8 +73,28 @@ export class CourierRun {
     return this.#courier.inflight.has(number) ? this.#bodies.get(number) : undefined;
   }
 
+  /** Whether nothing is loaded, on its way, or still to be looked for. */
+  get idle(): boolean {
+    const { more, loading, ready, inflight, paused } = this.#courier;
+    return !more && !loading && ready.length + inflight.size + paused.size === 0;
+  }
+
   hasLeft(number: number): boolean {
     return this.#left.has(number);
+  }
+
+  /**
+   * An entry as it is now, for another way than the wire, by which it has left from here on; undefined when it is gone
+   * or being taken back.
+   */
+  async carry(number: number): Promise<OutboxEntry | undefined> {
+    // Before the read: whoever takes it back from now on knows that it is out.
+    const hadLeft = this.#left.has(number);
+    this.#left.add(number);
+    const entry = await this.#reload(number);
+    if (entry && entry !== 'gone' && !this.#withheld.has(number)) return entry;
+    if (entry === 'gone' || !hadLeft) this.#left.delete(number);
+    return undefined;
   }
 
   /** Keeps an entry off the wire while `decide` replaces it in the store; its body is read anew afterwards. */
@@ -114,11 +138,12 @@ export class CourierRun {
     try {
       const entries = await this.#mail.outboxPage(this.#machine, after, LOAD_ENTRIES, LOAD_SIZE_BYTES);
       const current = replacements === this.#replacements;
-      for (const entry of current ? entries : []) this.#bodies.set(entry.number, entry);
-      const sizes = entries.map(({ number, sizeBytes }) => ({ number, sizeBytes }));
-      const loadedBytes = sizes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const wanted = entries.filter(this.#wants);
+      for (const entry of current ? wanted : []) this.#bodies.set(entry.number, entry);
+      const sizes = wanted.map(({ number, sizeBytes }) => ({ number, sizeBytes }));
+      const loadedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       const more = entries.length >= LOAD_ENTRIES || loadedBytes >= LOAD_SIZE_BYTES;
-      this.#step({ type: 'loaded', epoch, entries: sizes, more });
+      this.#step({ type: 'loaded', epoch, entries: sizes, upTo: entries.at(-1)?.number, more });
     } catch (error) {
       this.#log.error({ machine: this.#machine, error }, 'the outbox could not be read');
       this.#clock.after(1_000, () => this.#step({ type: 'loaded', epoch, entries: [], more: true }));

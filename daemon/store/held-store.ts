@@ -18,6 +18,10 @@ export interface HeldStore {
   offers(to: string, ns: string, after: number, limit: number): Promise<Offer[]>;
   /** The envelope of that hash, if it is held for that machine. */
   envelope(to: string, hash: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The same with the withdrawal that it was left with. */
+  copy(to: string, hash: Uint8Array): Promise<Pick<Deposit, 'envelope' | 'withdraw'> | undefined>;
+  /** Whether an envelope is held for that machine that was left with this withdrawal. */
+  holdsFor(to: string, withdraw: Uint8Array): Promise<boolean>;
   /** The machine has these. Says how many of them were held until now. */
   drop(to: string, hashes: readonly Uint8Array[]): Promise<number>;
   /**

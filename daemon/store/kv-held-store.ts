@@ -35,6 +35,9 @@ import { below, digits, numberOf } from './mail-records.ts';
 /** What one batch of a removal takes. */
 const REMOVED_MAX = 500;
 
+/** Envelopes of one withdrawal that are looked at: an honest depositor has a few, of one letter sealed anew. */
+const WITHDRAWALS_MAX = 32;
+
 const FULL: Held = { held: false, code: 'mailbox_full', retry: true };
 
 /** What a mailbox keeps at most; the numbers of protocol/limits.ts unless a test needs smaller ones. */
@@ -179,7 +182,9 @@ async function removeRange<T>(
   });
 }
 
-function reads(journal: Journal): Pick<HeldStore, 'offers' | 'envelope' | 'tally' | 'recipients'> {
+type Reads = 'offers' | 'envelope' | 'copy' | 'holdsFor' | 'tally' | 'recipients';
+
+function reads(journal: Journal): Pick<HeldStore, Reads> {
   return {
     offers: async (to, ns, after, limit) => {
       checkPlace(ns, to);
@@ -194,6 +199,20 @@ function reads(journal: Journal): Pick<HeldStore, 'offers' | 'envelope' | 'tally
       checkHash(hash);
       const place = await journal.get<Place>(heldKey.place(to, hash));
       return place && journal.get<Uint8Array>(heldKey.envelope(place.number));
+    },
+    copy: async (to, hash) => {
+      checkMachine(to);
+      checkHash(hash);
+      const place = await journal.get<Place>(heldKey.place(to, hash));
+      const envelope = place && (await journal.get<Uint8Array>(heldKey.envelope(place.number)));
+      return envelope && { envelope, withdraw: place.withdraw };
+    },
+    holdsFor: async (to, withdraw) => {
+      checkMachine(to);
+      check(withdraw.length === WITHDRAWAL_SIZE_BYTES, 'a withdrawal of that length');
+      const range = { ...below(`mailbox-withdraw/${hex(withdraw)}/`), limit: WITHDRAWALS_MAX };
+      const entries = await journal.range<Name>(range);
+      return entries.some(([, name]) => name.to === to);
     },
     tally: () => readHeldTally(journal, heldKey.tally),
     recipients: async () => {

@@ -3,15 +3,16 @@ import { signReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Journal, Tx } from './journal.ts';
 import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts';
-import { accept, refuseAll, settle, takeBack } from './mail-outgoing.ts';
+import type { NewNotice } from './mail-notices.ts';
+import { accept, expire, markHeld, refuseAll, settle, takeBack, unsendAsked } from './mail-outgoing.ts';
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
-import { below, digits, key, numberOf, outboxPage, readTally, type Known } from './mail-records.ts';
-import type { MailRecord, MailStore, Received, ThreadRecord } from './mail-store.ts';
+import { below, digits, key, numberOf, outboxPage, queue, readTally, type Known } from './mail-records.ts';
+import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken, ThreadRecord } from './mail-store.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
-export function createKvMailStore(journal: Journal, signer: Signer): MailStore {
+export function createKvMailStore(journal: Journal, signer: Signer, newNotice: NewNotice): MailStore {
   const sign: SignReceipt = (receipt) => signReceipt(receipt, signer);
-  return { ...writes(journal, sign), ...reads(journal) };
+  return { ...writes(journal, sign, newNotice), ...reads(journal) };
 }
 
 type Writes =
@@ -21,6 +22,10 @@ type Writes =
   | 'refuse'
   | 'refuseAll'
   | 'receive'
+  | 'markHeld'
+  | 'expire'
+  | 'unsendAsked'
+  | 'tell'
   | 'receiveUnsend'
   | 'receiveReceipts'
   | 'giveUpGaps'
@@ -28,7 +33,7 @@ type Writes =
   | 'confirm'
   | 'takeBack';
 
-function writes(journal: Journal, sign: SignReceipt): Pick<MailStore, Writes> {
+function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick<MailStore, Writes> {
   const transact = <T>(decide: (tx: Tx) => Promise<T>) => journal.transact(decide);
   return {
     accept: (outgoing) =>
@@ -42,27 +47,50 @@ function writes(journal: Journal, sign: SignReceipt): Pick<MailStore, Writes> {
     mark: (agent, marked, boot, nowMs) =>
       transact(async (tx) => ({ machines: await mark(tx, agent, marked, { sign, boot, nowMs }) })),
     refuseAll: (machine, ns, code, after, neverLeft) =>
-      transact((tx) => refuseAll(tx, { machine, ns, code, after, neverLeft })),
-    settle: (machine, number, receipt) => transact((tx) => settle(tx, machine, number, { receipt })),
+      transact((tx) => refuseAll(tx, { machine, ns, code, after, neverLeft }, newNotice)),
+    expire: (machine, beforeMs, neverLeft) =>
+      transact((tx) => expire(tx, { machine, beforeMs, neverLeft }, newNotice)),
+    unsendAsked: (agent, messageId) => transact((tx) => unsendAsked(tx, agent, messageId)),
+    markHeld: (machine, number, mailbox) => transact((tx) => markHeld(tx, machine, number, mailbox)),
+    tell: (machine, ns, receipt, boot) =>
+      transact(async (tx) => {
+        await queue(tx, {
+          machine,
+          ns,
+          letter: { k: 'receipts', receipts: [receipt] },
+          boot,
+          atMs: newNotice().nowMs,
+        });
+        return { machines: [machine] };
+      }),
+    settle: (machine, number, receipt) =>
+      transact((tx) => settle(tx, machine, number, { receipt }, newNotice)),
     refuse: (machine, number, refusal: ErrorCode) =>
-      transact((tx) => settle(tx, machine, number, { refusal })),
+      transact((tx) => settle(tx, machine, number, { refusal }, newNotice)),
     receive: (arrival) =>
       transact(async (tx): Promise<Received> => {
         const placed = await place(tx, arrival);
         if (!placed.taken) return placed;
         const { state, released, gapDueAtMs } = placed;
-        return { taken: true, released, gapDueAtMs, receipt: sign(receiptOf(arrival, state)) };
+        const receipt = sign(receiptOf(arrival, state));
+        await tellRelayed(tx, arrival, receipt);
+        return { taken: true, released, gapDueAtMs, receipt };
       }),
     receiveUnsend: (arrival) =>
       transact(async (tx) => {
         const state = await placeUnsend(tx, arrival);
-        return { state, receipt: sign(receiptOf(arrival, state)) };
+        const receipt = sign(receiptOf(arrival, state));
+        await tellRelayed(tx, arrival, receipt);
+        return { state, receipt };
       }),
     receiveReceipts: (ns, receipts) =>
       transact(async (tx) => {
-        const changed: Receipt[] = [];
-        for (const receipt of receipts) if (await placeReceipt(tx, ns, receipt)) changed.push(receipt);
-        return changed;
+        const taken: ReceiptTaken[] = [];
+        for (const receipt of receipts) {
+          const change = await placeReceipt(tx, ns, receipt, newNotice);
+          if (change) taken.push({ receipt, ...change });
+        }
+        return taken;
       }),
     giveUpGaps: (nowMs) => transact((tx) => giveUpGaps(tx, nowMs)),
     show: (agent, limit, except, nowMs) => transact((tx) => show(tx, agent, limit, except, nowMs)),
@@ -100,6 +128,7 @@ function reads(journal: Journal): Omit<MailStore, Writes> {
       const known = await journal.get<Known>(key.known(agent, messageId));
       return known?.number ? journal.get<MailRecord>(key.history(agent, known.number)) : undefined;
     },
+    knows: async (agent, messageId) => (await journal.get(key.known(agent, messageId))) !== undefined,
     history: async (agent, limit, before) => {
       const range = below(`history/${agent}/`);
       const to = before === undefined ? range.to : `history/${agent}/${digits(before)}`;
@@ -108,6 +137,22 @@ function reads(journal: Journal): Omit<MailStore, Writes> {
     },
     thread: (agent, slug) => journal.get<ThreadRecord>(key.thread(agent, slug)),
   };
+}
+
+/** What a mailbox passed on is answered to the sender's machine, wherever that is. */
+async function tellRelayed(
+  tx: Tx,
+  { relayedIn, machine, ns, nowMs }: Pick<Arrived<unknown>, 'relayedIn' | 'machine' | 'ns' | 'nowMs'>,
+  receipt: Uint8Array,
+): Promise<void> {
+  if (relayedIn === undefined) return;
+  await queue(tx, {
+    machine,
+    ns,
+    letter: { k: 'receipts', receipts: [receipt] },
+    boot: relayedIn,
+    atMs: nowMs,
+  });
 }
 
 function receiptOf(

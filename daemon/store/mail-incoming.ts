@@ -3,8 +3,18 @@ import { INBOX_MAX } from '../../protocol/limits.ts';
 import type { Message, Unsend, Void } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
-import { below, key, readLine, readTally, type HeldRecord, type Home, type Known } from './mail-records.ts';
-import type { Arrived, MailRecord, Released, ThreadRecord } from './mail-store.ts';
+import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
+import {
+  below,
+  key,
+  readLine,
+  readTally,
+  unqueue,
+  type HeldRecord,
+  type Home,
+  type Known,
+} from './mail-records.ts';
+import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released, ThreadRecord } from './mail-store.ts';
 
 /** What arrives from other machines, each function within one transaction. */
 
@@ -61,18 +71,46 @@ export async function placeUnsend(tx: Tx, { letter }: Arrived<Unsend>): Promise<
   return 'unsent';
 }
 
-/** Lets the sent message climb; true when that changed it. The receipt's signature is the caller's to check. */
-export async function placeReceipt(tx: Tx, ns: string, receipt: Receipt): Promise<boolean> {
+/**
+ * Lets the sent message climb, and takes out of the outbox what the receipt answers. Undefined when it changes
+ * nothing. The receipt's signature is the caller's to check.
+ */
+export async function placeReceipt(
+  tx: Tx,
+  ns: string,
+  receipt: Receipt,
+  newNotice: NewNotice,
+): Promise<Omit<ReceiptTaken, 'receipt'> | undefined> {
   const known = await tx.get<Known>(key.known(receipt.sender, receipt.id));
-  if (!known?.number || known.peer !== receipt.recipient) return false;
+  if (!known?.number || known.peer !== receipt.recipient) return undefined;
   const record = await tx.get<MailRecord>(key.history(receipt.sender, known.number));
   if (record?.direction !== 'sent' || record.ns !== ns || receipt.ns !== ns || record.machine !== receipt.by)
-    return false;
-  if (record.status === 'pending') return false;
+    return undefined;
+  if (record.status === 'pending') return undefined;
   const status = climb(record.status, receipt.state);
-  if (status === record.status) return false;
-  tx.put(key.history(receipt.sender, known.number), { ...record, status });
-  return true;
+  const settled = await answered(tx, record, receipt.state);
+  if (status === record.status && !settled) return undefined;
+  const { outbox, unsendAsked, ...rest } = record;
+  const left = settled || outbox === undefined ? {} : { outbox, ...(unsendAsked && { unsendAsked }) };
+  const after: MailRecord = { ...rest, ...left, status };
+  tx.put(key.history(receipt.sender, known.number), after);
+  return { settled, released: await notifyOfEnd(tx, receipt.sender, record, after, newNotice) };
+}
+
+/**
+ * Takes the outbox entry about a sent message out, when the state that its home machine names answers it: for the
+ * message itself every state does, for its taking back only how that ended.
+ */
+async function answered(
+  tx: Tx,
+  { machine, outbox }: MailRecord,
+  state: ReceiptState,
+): Promise<ReceiptTaken['settled']> {
+  if (outbox === undefined) return undefined;
+  const entry = await tx.get<OutboxEntry>(key.outbox(machine, outbox));
+  if (!entry || (entry.letter.k !== 'message' && state === 'delivered')) return undefined;
+  await unqueue(tx, machine, outbox);
+  return { machine, number: outbox };
 }
 
 /** Gives up what is overdue in every line that holds something back. */

@@ -4,6 +4,7 @@ import type { Message } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { joinThread } from './mail-incoming.ts';
+import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
 import { key, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
 import type {
   Accepted,
@@ -20,6 +21,7 @@ import type {
 
 /** What one refuseAll looks at. The entries of a batch are in memory together, so their bytes are bounded too. */
 const REFUSED_MAX = 500;
+const EXPIRED_MAX = 100;
 const REFUSED_SIZE_BYTES_MAX = 4 * 1024 * 1024;
 
 export async function accept(tx: Tx, outgoing: Outgoing): Promise<Accepted> {
@@ -61,7 +63,14 @@ async function acceptCopy(
   };
   let number: number | undefined;
   if (!toSelf) {
-    number = await queue(tx, { machine: copy.machine, ns, letter: message, agent: from.id, boot });
+    number = await queue(tx, {
+      machine: copy.machine,
+      ns,
+      letter: message,
+      agent: from.id,
+      boot,
+      atMs: nowMs,
+    });
     tx.put(key.lineOut(from.id, copy.to.id), seq);
   }
   const tally = await readTally(tx, from.id);
@@ -86,12 +95,34 @@ async function acceptCopy(
   return { id: copy.id, number };
 }
 
+/** A mailbox holds a copy of the entry; a message climbs to `held`. */
+export async function markHeld(tx: Tx, machine: string, number: number, mailbox: string): Promise<Settled> {
+  const entry = await tx.get<OutboxEntry>(key.outbox(machine, number));
+  if (!entry || entry.held?.includes(mailbox)) return {};
+  const held = [...(entry.held ?? []), mailbox];
+  tx.put(key.outbox(machine, number), { ...entry, held } satisfies OutboxEntry);
+  const { agent, letter } = entry;
+  if (!agent || letter.k !== 'message') return {};
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
+  if (!record || record.status === 'pending') return {};
+  const status = climb(record.status, 'held');
+  tx.put(key.history(agent, record.number), { ...record, status, held } satisfies MailRecord);
+  return { about: { agent, messageId: letter.id, kind: 'message', state: status } };
+}
+
 /** The outbox entry is answered: by a receipt, by a refusal for good, or by a bare acknowledgement. */
 export async function settle(
   tx: Tx,
   machine: string,
   number: number,
-  answer: { receipt?: Receipt | undefined; refusal?: MailRecord['refusal']; mayHaveArrived?: boolean },
+  answer: {
+    receipt?: Receipt | undefined;
+    refusal?: MailRecord['refusal'];
+    expired?: true;
+    mayHaveArrived?: boolean;
+  },
+  newNotice: NewNotice,
 ): Promise<Settled> {
   const entry = await unqueue(tx, machine, number);
   if (!entry?.agent || entry.letter.k === 'receipts') return {};
@@ -99,17 +130,25 @@ export async function settle(
   const known = await tx.get<Known>(key.known(agent, letter.id));
   const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
   if (!record || record.status === 'pending') return {};
-  const refused = answer.refusal !== undefined && letter.k !== 'unsend';
-  const said: ReceiptState = answer.receipt?.state ?? (refused ? 'refused' : record.status);
+  // What becomes of a request to take a message back is not what becomes of the message.
+  const isAsking = letter.k === 'unsend';
+  const local = answer.expired ? 'expired' : answer.refusal === undefined ? undefined : 'refused';
+  const ended: ReceiptState | undefined = isAsking ? undefined : local;
+  const said: ReceiptState = answer.receipt?.state ?? ended ?? record.status;
   const status = climb(record.status, said);
-  const { outbox, ...rest } = record;
+  const { outbox, unsendAsked, ...rest } = record;
   const after: MailRecord = { ...rest, status };
   if (outbox !== undefined && outbox !== number) after.outbox = outbox;
+  if (unsendAsked && letter.k === 'message') after.unsendAsked = unsendAsked;
   if (status === 'refused' && answer.refusal) after.refusal = answer.refusal;
-  // A void takes the place of a message that has left: its refusal says nothing of that one.
-  if (status === 'refused' && (answer.mayHaveArrived || letter.k === 'void')) after.mayHaveArrived = true;
+  // A void takes the place of a message that has left: its end says nothing of that one.
+  if (status === ended && (answer.mayHaveArrived || letter.k === 'void')) after.mayHaveArrived = true;
   tx.put(key.history(agent, record.number), after);
-  return { about: { agent, messageId: letter.id, kind: letter.k, state: said } };
+  const released = await notifyOfEnd(tx, agent, record, after, newNotice);
+  return {
+    about: { agent, messageId: letter.id, kind: letter.k, state: said },
+    ...(released.length > 0 && { released }),
+  };
 }
 
 /** Settles as refused what one page of the outbox holds of a namespace. */
@@ -122,6 +161,7 @@ export async function refuseAll(
     after: number;
     neverLeft: (entry: OutboxEntry) => boolean;
   },
+  newNotice: NewNotice,
 ): Promise<RefusedAll> {
   const { machine, ns, code, after, neverLeft } = request;
   const page = await outboxPage(tx, machine, after, REFUSED_MAX, REFUSED_SIZE_BYTES_MAX);
@@ -129,9 +169,39 @@ export async function refuseAll(
   const settled: Settled[] = [];
   for (const entry of entries) {
     const answer = { refusal: code, mayHaveArrived: !neverLeft(entry) };
-    settled.push(await settle(tx, machine, entry.number, answer));
+    settled.push(await settle(tx, machine, entry.number, answer, newNotice));
   }
   return { numbers: entries.map(({ number }) => number), settled, next: page.at(-1)?.number };
+}
+
+/** Settles as expired what was queued for a machine before a time. */
+export async function expire(
+  tx: Tx,
+  request: { machine: string; beforeMs: number; neverLeft: (entry: OutboxEntry) => boolean },
+  newNotice: NewNotice,
+): Promise<{ settled: (Settled & { number: number })[]; more: boolean }> {
+  const { machine, beforeMs, neverLeft } = request;
+  const page = await outboxPage(tx, machine, 0, EXPIRED_MAX, REFUSED_SIZE_BYTES_MAX);
+  const over = page.filter(({ atMs }) => atMs < beforeMs);
+  const settled: (Settled & { number: number })[] = [];
+  for (const entry of over) {
+    const answer = { expired: true, mayHaveArrived: !neverLeft(entry) } as const;
+    settled.push({
+      ...(await settle(tx, machine, entry.number, answer, newNotice)),
+      number: entry.number,
+    });
+  }
+  // In the order of queueing but for what was taken back: one that is not over ends the search.
+  return { settled, more: over.length > 0 && over.length === page.length };
+}
+
+/** See MailStore.unsendAsked. */
+export async function unsendAsked(tx: Tx, agent: string, messageId: string): Promise<void> {
+  const known = await tx.get<Known>(key.known(agent, messageId));
+  const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
+  // Answered meanwhile: whoever asks finds it in the history.
+  if (record?.outbox === undefined) return;
+  tx.put(key.history(agent, record.number), { ...record, unsendAsked: true } satisfies MailRecord);
 }
 
 export async function takeBack(
@@ -171,12 +241,13 @@ export async function takeBack(
     case 'delivered':
       break;
   }
-  const { message, machine, ns } = record;
+  // As old as the message: taking it back does not make it live longer.
+  const { message, machine, ns, acceptedAtMs: atMs } = record;
   const letter = { id: message.id, from: message.from, to: message.to };
   const entry =
     record.outbox === undefined ? undefined : await tx.get<OutboxEntry>(key.outbox(machine, record.outbox));
   if (!entry) {
-    const number = await queue(tx, { machine, ns, letter: { k: 'unsend', ...letter }, agent, boot });
+    const number = await queue(tx, { machine, ns, letter: { k: 'unsend', ...letter }, agent, boot, atMs });
     tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
     return { status: 'asked', machine, number };
   }
@@ -189,7 +260,7 @@ export async function takeBack(
   }
   // A new number: an acknowledgement of the old one says nothing about the void.
   await unqueue(tx, machine, entry.number);
-  const number = await queue(tx, { machine, ns, letter: voided, agent, boot });
+  const number = await queue(tx, { machine, ns, letter: voided, agent, boot, atMs });
   tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
   return { status: 'asked', machine, number, replaced: entry.number };
 }

@@ -105,7 +105,9 @@ async function tell(
   { sign, boot, nowMs }: { sign: SignReceipt; boot: string; nowMs: number },
 ): Promise<string[]> {
   const letters = new Map<string, { ns: string; machine: string; receipts: Uint8Array[] }>();
-  for (const { ns, machine, message } of records) {
+  for (const { ns, machine, message, notice } of records) {
+    // Nobody sent it.
+    if (notice) continue;
     const receipt = sign({
       ns,
       id: message.id,
@@ -122,7 +124,7 @@ async function tell(
   for (const { ns, machine, receipts } of letters.values()) {
     for (let at = 0; at < receipts.length; at += RECEIPTS_PER_LETTER_MAX) {
       const part = receipts.slice(at, at + RECEIPTS_PER_LETTER_MAX);
-      await queue(tx, { machine, ns, letter: { k: 'receipts', receipts: part }, boot });
+      await queue(tx, { machine, ns, letter: { k: 'receipts', receipts: part }, boot, atMs: nowMs });
     }
   }
   return [...new Set([...letters.values()].map(({ machine }) => machine))];

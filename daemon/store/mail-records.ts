@@ -127,7 +127,7 @@ export async function outboxPage(
 /** Appends a letter to the outbox of a machine and returns its number. */
 export async function queue(
   tx: Tx,
-  entry: { machine: string; ns: string; letter: Letter; agent?: string; boot: string },
+  entry: { machine: string; ns: string; letter: Letter; agent?: string; boot: string; atMs: number },
 ): Promise<number> {
   const { machine, ...rest } = entry;
   const number = ((await tx.get<number>(key.outboxNumber)) ?? 0) + 1;

@@ -23,6 +23,18 @@ export interface MailStore {
   settle(machine: string, number: number, receipt: Receipt | undefined): Promise<Settled>;
   /** The peer refused the parcel for good. */
   refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
+  /** Ends what was queued for a machine before a time, at most 100 entries; call again while it says `more`. */
+  expire(
+    machine: string,
+    beforeMs: number,
+    neverLeft: (entry: OutboxEntry) => boolean,
+  ): Promise<{ settled: (Settled & { number: number })[]; more: boolean }>;
+  /** The sender of a message was told `requested`: it is to hear how its taking back ends. */
+  unsendAsked(agent: string, messageId: string): Promise<void>;
+  /** A mailbox holds a copy of an entry: a message climbs to `held`. */
+  markHeld(machine: string, number: number, mailbox: string): Promise<Settled>;
+  /** Queues a receipt for the home machine of a message's sender. */
+  tell(machine: string, ns: string, receipt: Uint8Array, boot: string): Promise<Queued>;
   /**
    * What waits for a machine in a namespace will never be taken: each such entry ends as if it were refused. One
    * batch looks at 500 entries at most, beyond number `after`; start at 0 and call again with `next` until there is
@@ -41,8 +53,11 @@ export interface MailStore {
   receive(arrival: Arrived<Message | Void>): Promise<Received>;
   /** A request to take a message back. */
   receiveUnsend(arrival: Arrived<Unsend>): Promise<{ state: ReceiptState; receipt: Uint8Array }>;
-  /** Receipts for messages that this machine's agents sent to agents of `machine`. Returns those that changed something. */
-  receiveReceipts(namespace: string, receipts: readonly Receipt[]): Promise<Receipt[]>;
+  /**
+   * Receipts for messages that this machine's agents sent. Returns those that changed something, each with the outbox
+   * entry that it settled.
+   */
+  receiveReceipts(namespace: string, receipts: readonly Receipt[]): Promise<ReceiptTaken[]>;
   /** Gives up gaps that have held something back for too long, and says when to look again. */
   giveUpGaps(nowMs: number): Promise<{ released: Released[]; dueAtMs: number | undefined }>;
 
@@ -69,6 +84,8 @@ export interface MailStore {
   deferred(agent: string, limit: number): Promise<MailRecord[]>;
   tally(agent: string): Promise<Tally>;
   find(agent: string, messageId: string): Promise<MailRecord | undefined>;
+  /** Whether anything was heard of a message, also when it is not visible or was taken back. */
+  knows(agent: string, messageId: string): Promise<boolean>;
   /** History, newest first, of what is visible to the agent; pages by `before`. */
   history(agent: string, limit: number, before?: number): Promise<MailRecord[]>;
   thread(agent: string, slug: string): Promise<ThreadRecord | undefined>;
@@ -98,9 +115,18 @@ export interface MailRecord {
   refusal?: ErrorCode;
   /** It was given up here, but may have been on its way: whether it arrived is not known. */
   mayHaveArrived?: true;
+  /** Mailboxes that hold a copy, or did before it was delivered. */
+  held?: string[];
+  /** It is no agent's message, but tells what became of one: see mail-notices.ts. */
+  notice?: { kind: NoticeKind; about: string };
+  /** Taking it back was answered `requested`: its sender is told of the outcome. */
+  unsendAsked?: true;
   /** Its place in the outbox while it is there. */
   outbox?: number;
 }
+
+/** What a notice tells of: a message that was refused or expired, or how its taking back ended. */
+export type NoticeKind = 'refused' | 'expired' | 'unsend';
 
 export interface Outgoing {
   ns: string;
@@ -147,11 +173,24 @@ export interface OutboxEntry {
   /** The start of the daemon that queued it. */
   boot: string;
   sizeBytes: number;
+  /** When it was queued. */
+  atMs: number;
+  /** Mailboxes that hold a copy. */
+  held?: string[];
+}
+
+export interface ReceiptTaken {
+  receipt: Receipt;
+  settled?: { machine: string; number: number } | undefined;
+  /** Notices that came of it. */
+  released: Released[];
 }
 
 /** What settling an outbox entry meant for the message it was about. */
 export interface Settled {
   about?: { agent: string; messageId: string; kind: 'message' | 'void' | 'unsend'; state: ReceiptState };
+  /** Notices that came of it. */
+  released?: Released[];
 }
 
 /** Outbox numbers that were taken out, and for each what that meant. */
@@ -168,6 +207,8 @@ export interface Arrived<L> {
   machine: string;
   letter: L;
   nowMs: number;
+  /** Set when a mailbox passed it on: in the same batch its receipt is queued for the sender's machine, under this start of the daemon. */
+  relayedIn?: string | undefined;
 }
 
 export type Received =

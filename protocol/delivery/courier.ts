@@ -44,8 +44,8 @@ export type CourierEvent =
   | { type: 'link-down' }
   /** The outbox got new entries. */
   | { type: 'appended' }
-  /** The answer to a `load`. */
-  | { type: 'loaded'; epoch: number; entries: Entry[]; more: boolean }
+  /** The answer to a `load`: what is to be sent of the outbox up to a number. */
+  | { type: 'loaded'; epoch: number; entries: Entry[]; upTo?: number | undefined; more: boolean }
   /** The peer has it, or it was refused for good, or it was taken out of the outbox. */
   | { type: 'settled'; number: number }
   /** The peer cannot take it now. */
@@ -101,7 +101,7 @@ export function stepCourier(courier: Courier, event: CourierEvent, nowMs: number
       courier.loading = false;
       courier.more ||= event.more;
       courier.ready.push(...event.entries);
-      courier.cursor = event.entries.at(-1)?.number ?? courier.cursor;
+      courier.cursor = event.upTo ?? event.entries.at(-1)?.number ?? courier.cursor;
       break;
     case 'settled':
       settle(courier, event.number);

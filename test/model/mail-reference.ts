@@ -1,17 +1,28 @@
 import { GAP_HOLD_MS } from '../../protocol/limits.ts';
+import type { NoticeKind } from '../../daemon/store/mail-store.ts';
 import type { ReceiptState } from '../../protocol/receipt.ts';
 
-/** A message of the other side, as the reference sees it; its number in their line is its index plus one. */
-export interface Incoming {
+/** What lies in the inbox, or did. */
+interface Visible {
   state: 'away' | 'held' | 'pending' | 'read' | 'deferred' | 'replied' | 'unsent';
+  isShown: boolean;
+  /** Place in the history; 0 while it is not there. */
+  number: number;
+}
+
+/** A message of the other side, as the reference sees it; its number in their line is its index plus one. */
+export interface Incoming extends Visible {
   /** It was taken back before it arrived; its place in the line is still open. */
   isVoid: boolean;
-  isShown: boolean;
   heldSinceMs: number;
   late: boolean;
   missingBefore: number;
-  /** Place in the history; 0 while it is not there. */
-  number: number;
+}
+
+/** What the machine itself says of a sent message. */
+export interface Notice extends Visible {
+  kind: NoticeKind;
+  about: string;
 }
 
 export interface Sent {
@@ -20,6 +31,12 @@ export interface Sent {
   seq: number;
   number: number;
   status: ReceiptState;
+  sentAtMs: number;
+  held: readonly string[];
+  /** Its sender was told that taking it back was requested. */
+  isAsked: boolean;
+  /** It ended while something was on its way: whether it arrived nobody knows. */
+  mayHaveArrived?: boolean;
 }
 
 /** What waits in the outbox: what it carries, and of which sent message. */
@@ -27,6 +44,8 @@ export interface Waiting {
   k: 'message' | 'void' | 'unsend' | 'receipts';
   ns: string;
   sent?: Sent;
+  atMs: number;
+  held: readonly string[];
 }
 
 const RANK: Record<ReceiptState, number> = {
@@ -46,6 +65,7 @@ const ENDS: ReadonlySet<ReceiptState> = new Set(['unsent', 'refused', 'expired']
 export class MailReference {
   readonly incoming: Incoming[];
   readonly sent: Sent[] = [];
+  readonly notices: Notice[] = [];
   readonly outbox = new Map<number, Waiting>();
   nowMs: number;
   next = 1;
@@ -71,9 +91,15 @@ export class MailReference {
 
   accept(id: string, ns: string): void {
     this.#numbers += 1;
-    const sent: Sent = { id, ns, seq: this.sent.length + 1, number: this.#numbers, status: 'queued' };
+    const place = { id, ns, seq: this.sent.length + 1, number: this.#numbers, sentAtMs: this.nowMs };
+    const sent: Sent = { ...place, status: 'queued', held: [], isAsked: false };
     this.sent.push(sent);
     this.#queue('message', sent);
+  }
+
+  /** A mailbox passed something on: what became of it is told to the sender's machine. */
+  tell(): void {
+    this.#queue('receipts');
   }
 
   /** A message or a void for its place arrives; returns the state that its receipt tells. */
@@ -120,49 +146,86 @@ export class MailReference {
   }
 
   /** Pending ones in the order in which they became visible. */
-  get pending(): Incoming[] {
-    return this.#visible(({ state }) => state === 'pending');
+  get pending(): (Incoming | Notice)[] {
+    return this.visible(({ state }) => state === 'pending');
   }
 
-  get deferred(): Incoming[] {
-    return this.#visible(({ state }) => state === 'deferred');
+  get deferred(): (Incoming | Notice)[] {
+    return this.visible(({ state }) => state === 'deferred');
   }
 
-  confirm(shown: readonly Incoming[]): void {
+  /** What is in the history of what came in, in the order in which it became visible. */
+  visible(wanted: (one: Visible) => boolean = () => true): (Incoming | Notice)[] {
+    return [...this.incoming, ...this.notices]
+      .filter((one) => one.number > 0 && wanted(one))
+      .sort((a, b) => a.number - b.number);
+  }
+
+  confirm(shown: readonly (Incoming | Notice)[]): void {
     const read = shown.filter(({ state }) => state === 'pending');
     for (const one of read) one.state = 'read';
-    if (read.length > 0) this.#queue('receipts');
+    if (!read.every(isNotice)) this.#queue('receipts');
   }
 
-  mark(one: Incoming, status: 'deferred' | 'replied'): void {
+  mark(one: Incoming | Notice, status: 'deferred' | 'replied'): void {
     if (one.state === status) return;
     const isNews = status === 'deferred' || one.state === 'pending';
     one.state = status;
-    if (isNews) this.#queue('receipts');
+    if (isNews && !isNotice(one)) this.#queue('receipts');
   }
 
-  /** The outbox entry was answered: by a receipt of that state, or refused for good. */
+  /** The outbox entry was answered, by a receipt of that state or a bare acknowledgement, or it ended so. */
   settle(number: number, state: ReceiptState | undefined): void {
     const waiting = this.outbox.get(number);
     this.outbox.delete(number);
-    if (waiting?.sent && state) climb(waiting.sent, state);
+    if (waiting?.sent) this.#ended(waiting.sent, state ?? waiting.sent.status, waiting.k !== 'message');
+  }
+
+  /** The outbox entry was ended here, or refused without a receipt. */
+  end(number: number, state: 'refused' | 'expired'): void {
+    const { k, sent } = this.outbox.get(number)!;
+    this.settle(number, k === 'unsend' ? undefined : state);
+    // A void takes the place of what has left.
+    if (k === 'void' && sent?.status === state) sent.mayHaveArrived = true;
+  }
+
+  /** A mailbox has a copy of that entry. */
+  markHeld(number: number, mailbox: string): void {
+    const waiting = this.outbox.get(number)!;
+    if (waiting.held.includes(mailbox)) return;
+    waiting.held = [...waiting.held, mailbox];
+    if (waiting.k !== 'message') return;
+    waiting.sent!.held = waiting.held;
+    climb(waiting.sent!, 'held');
   }
 
   /** The machine will take nothing of that namespace any more; returns what was taken out. */
   refuseAll(ns: string): number[] {
-    const entries = [...this.outbox].filter(([, waiting]) => waiting.ns === ns).sort(([a], [b]) => a - b);
-    for (const [number, { k }] of entries) this.settle(number, k === 'unsend' ? undefined : 'refused');
-    return entries.map(([number]) => number);
+    return this.#endAll((waiting) => waiting.ns === ns, 'refused');
   }
 
-  receipt(sent: Sent, state: ReceiptState): void {
-    climb(sent, state);
+  /** Nobody fetched it in time; returns what was taken out. */
+  expire(beforeMs: number): number[] {
+    return this.#endAll((waiting) => waiting.atMs < beforeMs, 'expired');
   }
 
-  takeBack(sent: Sent, neverLeft: boolean): 'unsent' | 'asked' | 'already_read' {
-    if (ENDS.has(sent.status)) return 'unsent';
+  /** A receipt came by letter; says which entry it ended. */
+  receipt(sent: Sent, state: ReceiptState): number | undefined {
+    const [number, waiting] = this.#waitingOf(sent);
+    const ends = waiting && (waiting.k === 'message' || state !== 'delivered');
+    if (ends) this.outbox.delete(number);
+    this.#ended(sent, state, ends === true);
+    return ends ? number : undefined;
+  }
+
+  unsendAsked(sent: Sent): void {
+    if (this.#waitingOf(sent)[1]) sent.isAsked = true;
+  }
+
+  takeBack(sent: Sent, neverLeft: boolean): 'unsent' | 'asked' | 'already_read' | 'unknown' {
+    if (ENDS.has(sent.status)) return sent.mayHaveArrived ? 'unknown' : 'unsent';
     if (RANK[sent.status] >= RANK.read) return 'already_read';
-    const [number, waiting] = [...this.outbox].find(([, entry]) => entry.sent === sent) ?? [0, undefined];
+    const [number, waiting] = this.#waitingOf(sent);
     if (!waiting) this.#queue('unsend', sent);
     if (waiting?.k !== 'message') return 'asked';
     if (neverLeft) {
@@ -177,7 +240,34 @@ export class MailReference {
 
   #queue(k: Waiting['k'], sent?: Sent): void {
     this.#outboxNumbers += 1;
-    this.outbox.set(this.#outboxNumbers, sent ? { k, ns: sent.ns, sent } : { k, ns: this.#ns });
+    const place = { k, ns: sent?.ns ?? this.#ns, atMs: sent?.sentAtMs ?? this.nowMs, held: [] };
+    this.outbox.set(this.#outboxNumbers, sent ? { ...place, sent } : place);
+  }
+
+  /** What waits for the other machine about a sent message; number 0 when nothing does. */
+  #waitingOf(sent: Sent): [number: number, waiting: Waiting | undefined] {
+    return [...this.outbox].find(([, entry]) => entry.sent === sent) ?? [0, undefined];
+  }
+
+  #endAll(wanted: (waiting: Waiting) => boolean, state: 'refused' | 'expired'): number[] {
+    const entries = [...this.outbox].filter(([, waiting]) => wanted(waiting)).sort(([a], [b]) => a - b);
+    for (const [number] of entries) this.end(number, state);
+    return entries.map(([number]) => number);
+  }
+
+  /** What a sent message came to; its sender is told of an end that it would not hear of otherwise. */
+  #ended(sent: Sent, state: ReceiptState, answersTakingBack: boolean): void {
+    const { status, isAsked } = sent;
+    climb(sent, state);
+    if (answersTakingBack) sent.isAsked = false;
+    if (sent.status !== status && (sent.status === 'refused' || sent.status === 'expired')) {
+      this.#notify(sent.status, sent);
+    } else if (isAsked && !sent.isAsked) this.#notify('unsend', sent);
+  }
+
+  #notify(kind: NoticeKind, { id }: Sent): void {
+    this.#numbers += 1;
+    this.notices.push({ kind, about: id, number: this.#numbers, state: 'pending', isShown: false });
   }
 
   #advance(): void {
@@ -194,10 +284,10 @@ export class MailReference {
     this.#numbers += 1;
     one.number = this.#numbers;
   }
+}
 
-  #visible(wanted: (one: Incoming) => boolean): Incoming[] {
-    return this.incoming.filter((one) => one.number > 0 && wanted(one)).sort((a, b) => a.number - b.number);
-  }
+export function isNotice(one: Incoming | Notice): one is Notice {
+  return 'kind' in one;
 }
 
 function told({ state, isVoid }: Incoming): ReceiptState {

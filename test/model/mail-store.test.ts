@@ -4,20 +4,22 @@ import { describe, expect, test } from 'vitest';
 import { Journal } from '../../daemon/store/journal.ts';
 import type { Kv, KvOperation } from '../../daemon/store/kv.ts';
 import { createKvMailStore } from '../../daemon/store/kv-mail-store.ts';
-import type { MailStore } from '../../daemon/store/mail-store.ts';
+import type { MailRecord, MailStore } from '../../daemon/store/mail-store.ts';
 import { createRecordSeal } from '../../daemon/store/record-seal.ts';
+import { newId } from '../../protocol/ids.ts';
 import type { Party } from '../../protocol/letter.ts';
 import { GAP_HOLD_MS } from '../../protocol/limits.ts';
-import { verifyReceipt, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import { signReceipt, verifyReceipt, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 import { MemoryKv } from '../sim/memory-kv.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { holds } from './holds.ts';
-import { MailReference, type Incoming, type Sent } from './mail-reference.ts';
+import { isNotice, MailReference, type Incoming, type Notice, type Sent } from './mail-reference.ts';
 
 const INCOMING = 6;
 const HERE = signerFromSeed(new Uint8Array(32).fill(1));
 const THERE = signerFromSeed(new Uint8Array(32).fill(2)).peerId;
+const MAILBOXES = [3, 4].map((seed) => signerFromSeed(new Uint8Array(32).fill(seed)).peerId);
 const NS = 'a'.repeat(64);
 const OTHER_NS = 'b'.repeat(64);
 const START_MS = 1_790_000_000_000;
@@ -35,10 +37,29 @@ const command = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ k: fc.constant('refuseAll' as const), ns: fc.constantFrom(NS, OTHER_NS) }),
   },
-  { weight: 6, arbitrary: fc.record({ k: fc.constant('message' as const), which: arrived }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({ k: fc.constant('message' as const), which: arrived, relayed: fc.boolean() }),
+  },
   {
     weight: 2,
-    arbitrary: fc.record({ k: fc.constantFrom('void' as const, 'unsend' as const), which: arrived }),
+    arbitrary: fc.record({
+      k: fc.constantFrom('void' as const, 'unsend' as const),
+      which: arrived,
+      relayed: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ k: fc.constantFrom('tell' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ k: fc.constant('markHeld' as const), which: at, mailbox: fc.nat({ max: 1 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      k: fc.constant('expire' as const),
+      ms: fc.oneof(fc.constant(-1), fc.nat({ max: GAP_HOLD_MS })),
+    }),
   },
   {
     weight: 4,
@@ -51,12 +72,17 @@ const command = fc.oneof(
     arbitrary: fc.record({
       k: fc.constantFrom('settle' as const, 'settle' as const, 'refuse' as const, 'receipt' as const),
       which: at,
-      state: fc.constantFrom<ReceiptState>('delivered', 'read', 'deferred', 'replied', 'unsent'),
+      state: fc.constantFrom<ReceiptState>('delivered', 'read', 'deferred', 'replied', 'unsent', 'refused'),
     }),
   },
   {
     weight: 3,
-    arbitrary: fc.record({ k: fc.constant('takeBack' as const), which: at, neverLeft: fc.boolean() }),
+    arbitrary: fc.record({
+      k: fc.constant('takeBack' as const),
+      which: at,
+      neverLeft: fc.boolean(),
+      asked: fc.boolean(),
+    }),
   },
   {
     weight: 1,
@@ -65,29 +91,22 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ k: fc.constantFrom('crash' as const, 'fill' as const) }) },
 );
 type Command = {
-  k:
-    | 'accept'
-    | 'message'
-    | 'void'
-    | 'unsend'
-    | 'show'
-    | 'confirm'
-    | 'defer'
-    | 'reply'
-    | 'settle'
-    | 'refuse'
-    | 'refuseAll'
-    | 'receipt'
-    | 'takeBack'
-    | 'pass'
-    | 'crash'
-    | 'fill';
+  k: (typeof command extends fc.Arbitrary<infer T extends { k: string }> ? T : never)['k'];
   which?: number;
   ns?: string;
   state?: ReceiptState;
   neverLeft?: boolean;
+  /** Its sender was told `requested`. */
+  asked?: boolean;
+  /** A mailbox passed it on. */
+  relayed?: boolean;
+  mailbox?: number;
   ms?: number;
 };
+const SENDS: ReadonlySet<Command['k']> = new Set([
+  ...(['accept', 'takeBack', 'receipt', 'tell'] as const),
+  ...(['settle', 'refuse', 'refuseAll', 'expire', 'markHeld'] as const),
+]);
 
 /** A disk that can be full. */
 class Disk implements Kv {
@@ -106,8 +125,8 @@ class Disk implements Kv {
 class Pair {
   readonly disk = new Disk();
   readonly random = new SeededRandom('mail');
-  store: MailStore = this.#open();
   reference = new MailReference(INCOMING, START_MS, NS);
+  store: MailStore = this.#open();
   readonly boot = idOf(0xb007);
   #ids = 0x1000;
   /** What was ever shown, and what was ever said to be taken back. */
@@ -118,6 +137,7 @@ class Pair {
     return createKvMailStore(
       new Journal(this.disk, createRecordSeal(new Uint8Array(32), this.random.bytes)),
       HERE,
+      () => ({ id: newId(this.reference.nowMs, this.random.bytes), nowMs: this.reference.nowMs }),
     );
   }
 
@@ -129,18 +149,19 @@ class Pair {
       this.disk.isFull = true;
       await rejects(this.store.accept(this.#outgoing(idOf(1), NS)), /the disk is full/);
       const fresh = this.reference.incoming.findIndex(({ state }) => state === 'away');
-      if (fresh >= 0) await rejects(this.store.receive(this.#letter(fresh, 'message')), /the disk is full/);
+      if (fresh >= 0)
+        await rejects(this.store.receive(this.#letter(fresh, 'message', true)), /the disk is full/);
       this.disk.isFull = false;
     } else if (command.k === 'pass') {
       this.reference.pass(command.ms!);
       await this.store.giveUpGaps(this.reference.nowMs);
-    } else if (['accept', 'takeBack', 'settle', 'refuse', 'refuseAll', 'receipt'].includes(command.k))
-      await this.#send(command);
+    } else if (SENDS.has(command.k)) await this.#send(command);
     else await this.#receive(command);
     await this.compare();
   }
 
-  async #send({ k, which = 0, ns = NS, state = 'delivered', neverLeft = false }: Command): Promise<void> {
+  async #send(command: Command): Promise<void> {
+    const { k, ns = NS, ms = 0 } = command;
     const { reference, store } = this;
     if (k === 'accept') {
       this.#ids += 1;
@@ -150,37 +171,70 @@ class Pair {
       const { numbers, settled } = await store.refuseAll(THERE, ns, 'unknown_recipient', 0, () => true);
       deepEqual(numbers, reference.refuseAll(ns));
       equal(settled.length, numbers.length);
-    } else if (k === 'settle' || k === 'refuse') {
-      const number = pick([...reference.outbox.keys()], which);
-      if (number === undefined) return;
-      const { k: kind, sent } = reference.outbox.get(number)!;
-      if (k === 'refuse') {
-        await store.refuse(THERE, number, 'unknown_recipient');
-        reference.settle(number, kind === 'unsend' ? undefined : 'refused');
-      } else {
-        await store.settle(THERE, number, sent && this.#receipt(sent, state));
-        reference.settle(number, state);
-      }
-    } else {
-      const sent = pick(reference.sent, which);
-      if (!sent) return;
-      if (k === 'receipt') {
-        await store.receiveReceipts(sent.ns, [this.#receipt(sent, state)]);
-        reference.receipt(sent, state);
-      } else {
-        const request = { agent: ada.id, messageId: sent.id, neverLeft: () => neverLeft, boot: this.boot };
-        const outcome = await store.takeBack(request);
-        equal(outcome.status, reference.takeBack(sent, neverLeft));
-      }
-    }
+    } else if (k === 'expire') {
+      const { settled } = await store.expire(THERE, reference.nowMs - ms, () => true);
+      deepEqual(
+        settled.map(({ number }) => number),
+        reference.expire(reference.nowMs - ms),
+      );
+    } else if (k === 'tell') {
+      const about = { ns: NS, id: idOf(1), sender: bob.id, recipient: ada.id, at: reference.nowMs };
+      await store.tell(THERE, NS, signReceipt({ ...about, state: 'refused' }, HERE), this.boot);
+      reference.tell();
+    } else if (k === 'settle' || k === 'refuse' || k === 'markHeld') await this.#settle(command);
+    else await this.#change(command);
   }
 
-  async #receive({ k, which = 0 }: Command): Promise<void> {
+  /** Something is said of an entry of the outbox. */
+  async #settle({ k, which = 0, state = 'delivered', mailbox = 0 }: Command): Promise<void> {
+    const { reference, store } = this;
+    const number = pick([...reference.outbox.keys()], which);
+    if (number === undefined) return;
+    const { sent } = reference.outbox.get(number)!;
+    if (k === 'markHeld') {
+      await store.markHeld(THERE, number, MAILBOXES[mailbox]!);
+      reference.markHeld(number, MAILBOXES[mailbox]!);
+      return;
+    }
+    const before = reference.notices.length;
+    let settled;
+    if (k === 'refuse') {
+      settled = await store.refuse(THERE, number, 'unknown_recipient');
+      reference.end(number, 'refused');
+    } else {
+      settled = await store.settle(THERE, number, sent && this.#receipt(sent, state));
+      reference.settle(number, state);
+    }
+    equal(settled.released?.length ?? 0, reference.notices.length - before);
+  }
+
+  /** Something is said of a sent message. */
+  async #change({ k, which = 0, state = 'delivered', neverLeft = false, asked }: Command): Promise<void> {
+    const { reference, store } = this;
+    const sent = pick(reference.sent, which);
+    if (!sent) return;
+    if (k === 'receipt') {
+      const [taken] = await store.receiveReceipts(sent.ns, [this.#receipt(sent, state)]);
+      const before = reference.notices.length;
+      equal(taken?.settled?.number, reference.receipt(sent, state));
+      equal(taken?.released.length ?? 0, reference.notices.length - before);
+      return;
+    }
+    const request = { agent: ada.id, messageId: sent.id, neverLeft: () => neverLeft, boot: this.boot };
+    const { status } = await store.takeBack(request);
+    equal(status, reference.takeBack(sent, neverLeft));
+    if (status !== 'asked' || !asked) return;
+    await store.unsendAsked(ada.id, sent.id);
+    reference.unsendAsked(sent);
+  }
+
+  async #receive({ k, which = 0, relayed = false }: Command): Promise<void> {
     const { reference, store } = this;
     if (k === 'message' || k === 'void') {
-      const received = await store.receive(this.#letter(which, k));
+      const received = await store.receive(this.#letter(which, k, relayed));
       if (!received.taken) throw new Error(received.code);
       this.#told(which, received.receipt, reference.arrive(which, k));
+      if (relayed) reference.tell();
     } else if (k === 'unsend') {
       const letter = { k: 'unsend' as const, id: idOf(which + 1), from: bob, to: ada };
       const { receipt } = await store.receiveUnsend({
@@ -188,43 +242,48 @@ class Pair {
         machine: THERE,
         letter,
         nowMs: reference.nowMs,
+        relayedIn: relayed ? this.boot : undefined,
       });
       this.#told(which, receipt, reference.withdraw(which));
+      if (relayed) reference.tell();
     } else if (k === 'show') {
       const records = await store.show(ada.id, which, new Set(), reference.nowMs);
       const expected = reference.pending.slice(0, which);
       deepEqual(
-        records.map(({ message, shownAtMs }) => [message.id, shownAtMs !== undefined]),
-        expected.map((one) => [this.#idOf(one), one.isShown]),
+        records.map((record) => [nameOf(record), record.shownAtMs !== undefined]),
+        expected.map((one) => [this.#nameOf(one), one.isShown]),
       );
       for (const one of expected) one.isShown = true;
       for (const { message } of records) this.shown.add(message.id);
     } else if (k === 'confirm') {
-      const shown = reference.incoming.filter(({ isShown }) => isShown).slice(0, 1 + which);
+      const shown = reference.visible(({ isShown }) => isShown).slice(0, 1 + which);
       const numbers = shown.map(({ number }) => number);
       await store.confirm(ada.id, numbers, this.boot, reference.nowMs);
       reference.confirm(shown);
     } else {
       const status = k === 'defer' ? 'deferred' : 'replied';
-      const visible = reference.incoming.filter(({ number, state }) => number > 0 && state !== 'unsent');
-      const one = pick(visible, which);
+      const one = pick(
+        reference.visible(({ state }) => state !== 'unsent'),
+        which,
+      );
       if (!one) return;
-      await store.mark(ada.id, { messageId: this.#idOf(one), status }, this.boot, reference.nowMs);
+      const record = (await store.history(ada.id, 1, one.number + 1))[0]!;
+      const messageId = record.message.id;
+      await store.mark(ada.id, { messageId, status }, this.boot, reference.nowMs);
       reference.mark(one, status);
-      this.shown.add(this.#idOf(one));
+      this.shown.add(messageId);
     }
   }
 
   async compare(): Promise<void> {
     const { store, reference } = this;
-    const ids = (list: readonly { message: { id: string } }[]) => list.map(({ message }) => message.id);
     deepEqual(
-      ids(await store.pending(ada.id, 100)),
-      reference.pending.map((one) => this.#idOf(one)),
+      (await store.pending(ada.id, 100)).map(nameOf),
+      reference.pending.map((one) => this.#nameOf(one)),
     );
     deepEqual(
-      ids(await store.deferred(ada.id, 100)),
-      reference.deferred.map((one) => this.#idOf(one)),
+      (await store.deferred(ada.id, 100)).map(nameOf),
+      reference.deferred.map((one) => this.#nameOf(one)),
     );
     deepEqual(await store.tally(ada.id), {
       pending: reference.pending.length,
@@ -232,40 +291,35 @@ class Pair {
     });
     const page = await store.outboxPage(THERE, 0, 1_000, 1_000_000);
     deepEqual(
-      page.map(({ number, letter }) => [number, letter.k]),
-      [...reference.outbox].map(([number, { k }]) => [number, k]).sort(([a], [b]) => Number(a) - Number(b)),
+      page.map(({ number, letter, atMs, held = [] }) => [number, letter.k, atMs, held]),
+      [...reference.outbox]
+        .sort(([a], [b]) => a - b)
+        .map(([number, { k, atMs, held }]) => [number, k, atMs, held]),
     );
     equal(await store.outboxCount(THERE), reference.outbox.size);
+    await this.#compareHistory();
+    for (const id of this.unsent) ok(!this.shown.has(id));
+  }
+
+  async #compareHistory(): Promise<void> {
+    const { store, reference } = this;
     const history = (await store.history(ada.id, 1_000)).toReversed();
     deepEqual(
-      history.map(({ message: { id }, status, late = false, missingBefore = 0 }) => ({
-        id,
-        status,
-        late,
-        missingBefore,
-      })),
+      history.map((record) => {
+        const { number, status, late = false, missingBefore = 0, held = [] } = record;
+        return { number, name: nameOf(record), status, late, missingBefore, held };
+      }),
       [
-        ...reference.sent.map(({ id, status, number }) => ({
-          number,
-          id,
-          status,
-          late: false,
-          missingBefore: 0,
-        })),
-        ...reference.incoming
-          .filter(({ number }) => number > 0)
-          .map((one) => ({
-            number: one.number,
-            id: this.#idOf(one),
-            status: one.state,
-            late: one.late,
-            missingBefore: one.missingBefore,
-          })),
-      ]
-        .sort((a, b) => a.number - b.number)
-        .map(({ number: _number, ...rest }) => rest),
+        ...reference.sent.map(({ number, id, status, held }) => {
+          return { number, name: id, status, late: false, missingBefore: 0, held };
+        }),
+        ...reference.visible().map((one) => {
+          const { number, state } = one;
+          const { late, missingBefore } = isNotice(one) ? { late: false, missingBefore: 0 } : one;
+          return { number, name: this.#nameOf(one), status: state, late, missingBefore, held: [] };
+        }),
+      ].sort((a, b) => a.number - b.number),
     );
-    for (const id of this.unsent) ok(!this.shown.has(id));
   }
 
   #told(index: number, receipt: Uint8Array, expected: ReceiptState): void {
@@ -274,7 +328,8 @@ class Pair {
     if (state === 'unsent') this.unsent.add(id);
   }
 
-  #idOf(one: Incoming): string {
+  #nameOf(one: Incoming | Notice): string {
+    if (isNotice(one)) return `${one.kind} ${one.about}`;
     return idOf(this.reference.incoming.indexOf(one) + 1);
   }
 
@@ -283,11 +338,12 @@ class Pair {
     return { ns, from: ada, copies, content: 'hello', boot: this.boot, nowMs: this.reference.nowMs };
   }
 
-  #letter(index: number, k: 'message' | 'void') {
+  #letter(index: number, k: 'message' | 'void', relayed: boolean) {
     const place = { id: idOf(index + 1), seq: index + 1, from: bob, to: ada };
     const letter =
       k === 'void' ? { k, ...place } : { k, ...place, content: `content ${index}`, sent_at: START_MS };
-    return { ns: NS, machine: THERE, letter, nowMs: this.reference.nowMs };
+    const relayedIn = relayed ? this.boot : undefined;
+    return { ns: NS, machine: THERE, letter, nowMs: this.reference.nowMs, relayedIn };
   }
 
   #receipt({ id, ns }: Sent, state: ReceiptState): Receipt {
@@ -345,6 +401,11 @@ function threadArrivals() {
 
 function pick<T>(list: readonly T[], which: number): T | undefined {
   return list.length === 0 ? undefined : list[which % list.length];
+}
+
+/** Notices have ids that nobody chose. */
+function nameOf({ message, notice }: MailRecord): string {
+  return notice ? `${notice.kind} ${notice.about}` : message.id;
 }
 
 function idOf(number: number): string {

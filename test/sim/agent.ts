@@ -277,9 +277,9 @@ export class SimAgent {
     const outcome = await this.#call('recall', (session) => session.recall(call));
     if (outcome.kind !== 'answer') return;
     const canary = canaryOf(this.#parts.namespace);
-    for (const { direction, message_id: id, status, content } of outcome.value.messages) {
+    for (const { direction, message_id: id, status, content, notice } of outcome.value.messages) {
       if (direction === 'sent') this.#parts.ledger.told(id, status);
-      if (content !== '' && !content.startsWith(canary))
+      if (content !== '' && notice === undefined && !content.startsWith(canary))
         this.#parts.ledger.problem('leaked', `${this.address} recalls ${content.slice(0, 40)}`);
     }
   }
@@ -292,6 +292,7 @@ export class SimAgent {
   }
 
   #shown(view: MessageView): void {
+    if (view.notice) return this.#parts.ledger.noticed(this, view);
     this.#unconfirmed.add(this.#parts.ledger.wasShown(this, view));
     this.#answerable.set(view.message_id, view);
   }

@@ -1,6 +1,7 @@
 import { DirectoryStore } from '../../daemon/directory/directory-store.ts';
 import { Journal } from '../../daemon/store/journal.ts';
 import { createKvMailStore } from '../../daemon/store/kv-mail-store.ts';
+import { newNotice } from '../unit/new-notice.ts';
 import type { MailStore } from '../../daemon/store/mail-store.ts';
 import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { addStatements, openLog, type NamespaceLog } from '../../protocol/membership/log.ts';
@@ -10,7 +11,7 @@ import type { SimNode } from './node.ts';
 /** What lies on a machine's disk, read past the machine; it may run meanwhile. Takes no virtual time. */
 
 export function mailOn(node: SimNode): MailStore {
-  return createKvMailStore(journalOn(node), node.signer);
+  return createKvMailStore(journalOn(node), node.signer, newNotice);
 }
 
 export function directoryOn(node: SimNode): ReturnType<DirectoryStore['load']> {

@@ -68,6 +68,8 @@ export class Ledger {
   readonly #byId = new Map<string, Copy>();
   /** The highest order shown, by recipient and sender. */
   readonly #last = new Map<string, number>();
+  /** Ids of notices, by what they tell of. */
+  readonly #notices = new Map<string, string>();
   #orders = 0;
 
   get accepted(): number {
@@ -114,6 +116,18 @@ export class Ledger {
     copy.id = id;
     this.#byId.set(id, copy);
     this.told(id, status);
+  }
+
+  /** A notice was shown: it is about a message of that agent, from nobody, and an end is told once. */
+  noticed({ address }: { address: string }, view: MessageView): void {
+    const copy = this.#byId.get(view.about ?? '');
+    const where = `${address} was noticed of ${view.about}: ${view.content}`;
+    if (view.from !== 'patchcord' || (copy && copy.sender !== address)) this.problem('altered', where);
+    const known = this.#notices.get(`${view.about} ${view.notice}`);
+    // Whoever asks twice to take a message back is told twice how that ended.
+    const isAgain = known !== undefined && known !== view.message_id && view.notice !== 'unsend';
+    if (isAgain) this.problem('duplicated', where);
+    this.#notices.set(`${view.about} ${view.notice}`, view.message_id);
   }
 
   /** What an agent was shown to read. Returns the copy's name, for `confirmed`. */
@@ -212,10 +226,10 @@ export class Ledger {
   }
 
   #checkRecord(agent: string, record: MailRecord): void {
-    const { direction, status, message } = record;
+    const { direction, status, message, notice } = record;
     const where = `${agent} has ${direction} ${message.id} ${JSON.stringify(message.content.slice(0, 40))}: ${status}`;
     const namespace = agent.split('@')[1]!;
-    if (message.content !== '' && !isOf(namespace, message.content)) this.problem('leaked', where);
+    if (message.content !== '' && !notice && !isOf(namespace, message.content)) this.problem('leaked', where);
     if (direction === 'received') {
       if (status === 'pending') this.problem('stuck', where);
       return;

@@ -113,8 +113,8 @@ async function reckonTaken(world: World, node: SimNode, knewMs: number): Promise
   const { peerId } = world.nodes.east.signer;
   const { agents } = await directoryOn(node);
   for (const { id, name } of agents.filter(({ ns }) => ns === world.redId)) {
-    for (const { message, machine, direction } of await mailOn(node).history(id, 1_000_000)) {
-      if (direction !== 'received' || machine !== peerId) continue;
+    for (const { message, machine, direction, notice } of await mailOn(node).history(id, 1_000_000)) {
+      if (direction !== 'received' || machine !== peerId || notice) continue;
       const lateMs = node.firstStoredMs.get(`known/${id}/${message.id}`)! - knewMs;
       if (lateMs <= BEGUN_MS) continue;
       world.ledger.problem('membership', `${name} took ${message.id} of east, ${lateMs} ms too late`);

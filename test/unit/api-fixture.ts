@@ -3,11 +3,13 @@ import { request } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { zSessionOpened } from '../../daemon/api/answers.ts';
 import { createApi } from '../../daemon/api/api.ts';
 import type { Api, ApiParts } from '../../daemon/api/api.ts';
 import type { Admin } from '../../daemon/api/admin.ts';
+import type { Bundles } from '../../daemon/api/bundles.ts';
 import { systemClock } from '../../daemon/clock.ts';
 import type { Clock } from '../../daemon/clock.ts';
 import { silentLog } from '../../daemon/log.ts';
@@ -305,6 +307,30 @@ export function handClock(): Clock & { advance(ms: number): void } {
   };
 }
 
+/** Exports its own words, and counts the bytes of an import as messages. */
+export const fakeBundles: Bundles = {
+  async export(namespace) {
+    if (namespace !== NAMESPACE.namespace) throw refusal;
+    return Readable.from([Buffer.from('bundle of '), Buffer.from(namespace)]);
+  },
+  async import(chunks) {
+    let taken = 0;
+    for await (const chunk of chunks) taken += chunk.length;
+    return {
+      namespace: NAMESPACE.namespace,
+      from: 'laptop',
+      made_at: STARTED_AT,
+      ending: 'whole',
+      damaged: 0,
+      statements: { new: 0, known: 1, refused: 0 },
+      prekeys: 0,
+      messages: { taken, known: 0, refused: 0, held: 0 },
+      receipts: { new: 0, known: 0 },
+      refusals: {},
+    };
+  },
+};
+
 export interface World {
   api: Api;
   messenger: FakeMessenger;
@@ -331,6 +357,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
   const api = createApi({
     messenger,
     admin,
+    bundles: fakeBundles,
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,

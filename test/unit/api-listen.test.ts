@@ -15,6 +15,7 @@ import {
   ask,
   bearer,
   fakeAdmin,
+  fakeBundles,
   fakeMessenger,
   idleMcp,
   openResponse,
@@ -34,7 +35,8 @@ afterEach(async () => {
 function api(changes: Partial<ApiParts> = {}) {
   const messenger = fakeMessenger();
   const info = { version: '0.1.0', pid: 1, home: folder, startedAt: '' };
-  const base = { messenger, admin: fakeAdmin(), mcp: idleMcp, log: silentLog, clock: systemClock, info };
+  const fakes = { messenger, admin: fakeAdmin(), bundles: fakeBundles, mcp: idleMcp };
+  const base = { ...fakes, log: silentLog, clock: systemClock, info };
   const made = createApi({ ...base, apiToken: 'secret', onStop: () => {}, ...changes });
   undo.push(async () => made.stop());
   const socketPath = join(folder, 's');

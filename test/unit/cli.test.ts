@@ -92,7 +92,7 @@ describe('the command tree', () => {
     command.commands.flatMap((below) => [`${above}${below.name}`, ...lines(below, `${above}${below.name} `)]);
 
   it('is the contract', () => {
-    const expected = `daemon up down status logs namespace agent mcp send reply unsend inbox wait recall completion help`;
+    const expected = `daemon up down status logs namespace agent mcp send reply unsend inbox wait recall bundle completion help`;
     expect(tree.commands.map(({ name }) => name)).toEqual(expected.split(' '));
     expect(lines(tree)).toEqual(
       expect.arrayContaining([
@@ -109,6 +109,7 @@ describe('the command tree', () => {
           'recover',
         ].map((name) => `namespace ${name}`),
         ...['add', 'list', 'remove', 'token'].map((name) => `agent ${name}`),
+        ...['export', 'import'].map((name) => `bundle ${name}`),
       ]),
     );
   });

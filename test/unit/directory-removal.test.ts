@@ -190,17 +190,20 @@ describe('mail for a machine that is removed', () => {
   });
 
   test('that it sent and that was in flight is taken or refused, and nothing waits for ever', async () => {
-    const { team, desk, tower, cid } = all;
+    const { team, desk, laptop, tower, cid } = all;
     team.cut(desk, tower);
-    await team.say(cid, 'ada', 'last words');
     await team.say(cid, 'bob', 'arrived');
+    await team.say(cid, 'ada', 'passed on');
+    team.cut(laptop, tower);
+    await team.say(cid, 'ada', 'last words');
     const removing = desk.admin.removeMember('myproject', 'tower');
     await team.mend(desk, tower);
     await removing;
     await team.clock.advance(60_000);
     expect(await rungOf(cid, 'last words')).toBe('refused');
     expect(await rungOf(cid, 'arrived')).toBe('delivered');
-    expect(await pendingOf(all.ada)).toEqual([]);
+    expect(await rungOf(cid, 'passed on')).toBe('delivered');
+    expect(await pendingOf(all.ada)).toEqual(['passed on']);
     expect(await pendingOf(all.bob)).toEqual(['arrived']);
     expect(tower.kv.keys('outbox/')).toEqual([]);
   });

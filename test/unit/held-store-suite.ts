@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe } from 'vitest';
 import type { HeldBounds } from '../../daemon/store/kv-held-store.ts';
 import { boundTests, depositorTests } from './held-store-bounds.ts';
+import { carryTests } from './held-store-carrying.ts';
 import type { At, HeldStoreWorld } from './held-store-fixture.ts';
 import { argumentTests, holdTests, offerTests, secrecyTests } from './held-store-holding.ts';
 import { dropNamespaceTests, dropTests, sweepTests, withdrawTests } from './held-store-removing.ts';
@@ -29,6 +30,7 @@ export function heldStoreSuite(
     holdTests(at);
     offerTests(at);
     secrecyTests(at);
+    carryTests(at);
     argumentTests(at);
     boundTests(at);
     depositorTests(at);

@@ -9,6 +9,10 @@ export interface MailStoreWorld {
   store: MailStore;
   /** Closes the store and opens it over the same data. */
   reopen(): Promise<MailStore>;
+  /** After so many more writes the disk takes none; `Infinity` mends it. */
+  allowWrites(count: number): void;
+  /** Empties the disk under the store, and mends it. */
+  clear(): Promise<void>;
   /** Makes the outbox for a machine, or an agent's inbox, look full. */
   pretendFull(what: { outbox: string } | { inbox: string }): Promise<void>;
   teardown(): Promise<void>;
@@ -102,6 +106,26 @@ export interface At {
   store: () => MailStore;
 }
 
+/** What the notice about a message says, who is told, and who hears of it at once. */
+export async function noticesOf(store: MailStore, agent = ada) {
+  const records = (await store.history(agent.id, 1_000)).toReversed();
+  return records.flatMap(({ notice, status }) =>
+    notice ? [{ kind: notice.kind, about: notice.about, status }] : [],
+  );
+}
+/** The notices that exist about a message, as a settlement or receipt that brought them tells them. */
+export async function releasedOf(store: MailStore, message: number, agent = ada) {
+  const records = (await store.history(agent.id, 1_000)).toReversed();
+  return records
+    .filter(({ notice }) => notice?.about === id(message))
+    .map(({ message: { id: messageId } }) => ({ agent: agent.id, messageId }));
+}
+/** States told by the receipts that wait for a machine, letter by letter, after their signatures were checked. */
+export async function receiptsFor(store: MailStore, machine = THERE) {
+  return (await outboxOf(store, machine)).flatMap(({ letter }) =>
+    letter.k === 'receipts' ? [letter.receipts.map((bytes) => verifyReceipt(bytes))] : [],
+  );
+}
 export const statusOf = async (store: MailStore, message: number, agent = ada) =>
   (await store.find(agent.id, id(message)))?.status;
 export const pendingOf = async (store: MailStore, agent = ada) =>

@@ -300,7 +300,9 @@ export function receiptTests({ store }: At): void {
       ['unsent', 'read', 'unsent'],
     ])('%s, then %s, is %s', async ([state, next, after]) => {
       await store().accept(outgoing(1));
-      expect(await store().receiveReceipts(NS, [receipt(1, state)])).toEqual([receipt(1, state)]);
+      expect(await store().receiveReceipts(NS, [receipt(1, state)])).toEqual([
+        { receipt: receipt(1, state), settled: { machine: THERE, number: 1 }, released: [] },
+      ]);
       await store().receiveReceipts(NS, [receipt(1, next)]);
       expect(await statusOf(store(), 1)).toBe(after);
     });
@@ -310,8 +312,11 @@ export function receiptTests({ store }: At): void {
       await store().accept(outgoing(2));
       const receipts = [receipt(1, 'read'), receipt(1, 'read'), receipt(2, 'delivered'), receipt(3, 'read')];
       expect(await store().receiveReceipts(NS, receipts)).toEqual([
-        receipt(1, 'read'),
-        receipt(2, 'delivered'),
+        { receipt: receipt(1, 'read'), settled: { machine: THERE, number: 1 }, released: [] },
+        { receipt: receipt(2, 'delivered'), settled: { machine: THERE, number: 2 }, released: [] },
+      ]);
+      expect(await store().receiveReceipts(NS, [receipt(2, 'read')])).toEqual([
+        { receipt: receipt(2, 'read'), settled: undefined, released: [] },
       ]);
     });
 
@@ -327,6 +332,7 @@ export function receiptTests({ store }: At): void {
       await store().accept(outgoing(1));
       expect(await store().receiveReceipts(ns, [forged])).toEqual([]);
       expect(await statusOf(store(), 1)).toBe('queued');
+      expect(await store().outboxEntry(THERE, 1)).toMatchObject({ letter: { id: id(1) } });
     });
 
     test('one for a message that was received is passed over', async () => {

@@ -10,12 +10,14 @@ import {
   ELSEWHERE,
   id,
   incoming,
+  noticesOf,
   NS,
   numbersTo,
   OTHER_NS,
   outboxOf,
   outgoing,
   receipt,
+  releasedOf,
   statusOf,
   THERE,
   NOW,
@@ -57,9 +59,15 @@ export function refuseAllTests({ store, world }: At): void {
       const { numbers, settled } = await refuseAll();
       expect(numbers).toEqual([1, 2]);
       expect(settled).toEqual(
-        [1, 2].map((message) => ({
-          about: { agent: ada.id, messageId: id(message), kind: 'message', state: 'refused' },
-        })),
+        await Promise.all(
+          [1, 2].map(async (message) => ({
+            about: { agent: ada.id, messageId: id(message), kind: 'message', state: 'refused' },
+            released: await releasedOf(store(), message),
+          })),
+        ),
+      );
+      expect(await noticesOf(store())).toEqual(
+        [1, 2].map((message) => ({ kind: 'refused', about: id(message), status: 'pending' })),
       );
       for (const message of [1, 2]) {
         const record = await store().find(ada.id, id(message));
@@ -103,8 +111,12 @@ export function refuseAllTests({ store, world }: At): void {
         {},
         { about: { agent: ada.id, messageId: id(2), kind: 'void', state: 'refused' } },
         { about: { agent: ada.id, messageId: id(1), kind: 'unsend', state: 'delivered' } },
-        { about: { agent: ada.id, messageId: id(3), kind: 'void', state: 'refused' } },
+        {
+          about: { agent: ada.id, messageId: id(3), kind: 'void', state: 'refused' },
+          released: await releasedOf(store(), 3),
+        },
       ]);
+      expect((await noticesOf(store())).map(({ about }) => about)).toEqual([id(3)]);
       expect(await Promise.all([1, 2, 3, 11].map((message) => statusOf(store(), message)))).toEqual([
         'delivered',
         'unsent',
@@ -124,12 +136,13 @@ export function refuseAllTests({ store, world }: At): void {
       expect([await takeBack(1), await takeBack(2)]).toEqual([{ status: 'unknown' }, { status: 'unsent' }]);
     });
 
-    test('does not undo what is known to be read', async () => {
+    test('does not undo what is known to be answered', async () => {
       await store().accept(outgoing(1));
-      await store().receiveReceipts(NS, [receipt(1, 'read')]);
-      await refuseAll();
+      await store().receive(incoming(2, 1, { reply_to: id(1) }));
+      expect((await refuseAll()).numbers).toEqual([1]);
       const record = await store().find(ada.id, id(1));
-      expect([record!.status, record!.refusal]).toEqual(['read', undefined]);
+      expect([record!.status, record!.refusal]).toEqual(['replied', undefined]);
+      expect(await noticesOf(store())).toEqual([]);
     });
 
     test('takes many in several calls, whatever lies between them', async () => {

@@ -11,6 +11,7 @@ import {
   id,
   incoming,
   NEXT_BOOT,
+  noticesOf,
   NOW,
   NS,
   numbersTo,
@@ -18,6 +19,7 @@ import {
   outgoing,
   receipt,
   refusal,
+  releasedOf,
   statusOf,
   THERE,
   unsending,
@@ -223,15 +225,19 @@ export function settleTests({ store }: At): void {
 
     test('does not climb down', async () => {
       await store().accept(outgoing(1));
-      await store().receiveReceipts(NS, [receipt(1, 'read')]);
+      await store().receive(incoming(2, 1, { reply_to: id(1) }));
       await store().settle(THERE, 1, receipt(1, 'delivered'));
-      expect(await statusOf(store(), 1)).toBe('read');
+      expect(await statusOf(store(), 1)).toBe('replied');
     });
 
     test('a refusal for good is kept with its reason', async () => {
       await store().accept(outgoing(1));
-      expect(await store().refuse(THERE, 1, 'unknown_recipient')).toEqual({
+      const settled = await store().refuse(THERE, 1, 'unknown_recipient');
+      const released = await releasedOf(store(), 1);
+      expect(released).toHaveLength(1);
+      expect(settled).toEqual({
         about: { agent: ada.id, messageId: id(1), kind: 'message', state: 'refused' },
+        released,
       });
       expect(await store().find(ada.id, id(1))).toMatchObject({
         status: 'refused',
@@ -242,10 +248,11 @@ export function settleTests({ store }: At): void {
 
     test('a refusal does not undo what is known to be delivered', async () => {
       await store().accept(outgoing(1));
-      await store().receiveReceipts(NS, [receipt(1, 'read')]);
-      await store().refuse(THERE, 1, 'forbidden');
+      await store().receive(incoming(2, 1, { reply_to: id(1) }));
+      expect(await store().refuse(THERE, 1, 'forbidden')).toMatchObject({ about: { state: 'refused' } });
       const record = await store().find(ada.id, id(1));
-      expect([record!.status, record!.refusal]).toEqual(['read', undefined]);
+      expect([record!.status, record!.refusal]).toEqual(['replied', undefined]);
+      expect(await noticesOf(store())).toEqual([]);
     });
   });
 }

@@ -1,9 +1,13 @@
 import { afterEach, beforeEach, describe } from 'vitest';
+import { expireTests } from './mail-store-expiring.ts';
 import type { At, MailStoreWorld } from './mail-store-fixture.ts';
+import { knowsTests } from './mail-store-knowing.ts';
 import { moveTests } from './mail-store-moving.ts';
+import { noticeTests, unsendAskedTests } from './mail-store-notices.ts';
 import { historyTests, limitTests, readingTests, reopenTests } from './mail-store-reading.ts';
 import { gapTests, receiptTests, receiveTests, voidTests } from './mail-store-receiving.ts';
 import { refuseAllTests } from './mail-store-refusing.ts';
+import { heldTests, relayedTests, settlingReceiptTests } from './mail-store-relaying.ts';
 import { acceptTests, outboxTests, settleTests, takeBackTests, threadTests } from './mail-store-sending.ts';
 
 /** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
@@ -26,6 +30,13 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     voidTests(at);
     moveTests(at);
     receiptTests(at);
+    settlingReceiptTests(at);
+    heldTests(at);
+    relayedTests(at);
+    knowsTests(at);
+    noticeTests(at);
+    unsendAskedTests(at);
+    expireTests(at);
     readingTests(at);
     takeBackTests(at);
     threadTests(at);

@@ -96,16 +96,16 @@ describe('a parcel', () => {
       false,
     ],
     [
-      'of another machine',
+      'signed by a machine that is no member',
       () => world.sealed(world.message(1), {}, new HandPeer(world.wire, 8).signer),
-      'forbidden',
+      'not_member',
       false,
     ],
     [
-      'of this machine itself',
+      'signed by this machine itself, from an agent of another',
       () => world.sealed(world.message(1), {}, world.desk.signer),
-      'forbidden',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'with its last bit flipped',
@@ -151,22 +151,6 @@ describe('a parcel', () => {
     expect(await inbox()).toEqual([]);
   });
 
-  test("sent again by another machine is refused, and does not use up the sender's id", async () => {
-    const envelope = world.sealed(world.message(1));
-    await world.answerTo(envelope);
-    const eve = new HandPeer(world.wire, 8);
-    await eve.start();
-    await eve.join((await world.desk.admin.invite('myproject')).ticket);
-    const eveParty = { id: id(0xe0), name: 'eve' };
-    eve.host(world.ns, [eveParty]);
-    eve.say(world.desk.peerId, { t: 'parcel', n: 5, envelope });
-    expect(await eve.answer(5)).toMatchObject({ t: 'refuse', code: 'forbidden', retry: false });
-    const stolen = world.sealed(world.message(1, { from: eveParty, content: 'stolen id' }), {}, eve.signer);
-    eve.say(world.desk.peerId, { t: 'parcel', n: 6, envelope: stolen });
-    expect(await eve.answer(6)).toMatchObject({ t: 'refuse', code: 'invalid_id', retry: false });
-    expect((await inbox()).map(({ content }) => content)).toEqual(['evil 1']);
-  });
-
   test('that comes before the claim of its sender is taken later', async () => {
     const late = { id: id(0xf7), name: 'late' };
     const envelope = world.sealed(world.message(1, { from: late }));
@@ -194,6 +178,172 @@ describe('a parcel', () => {
     expect((await waiting).message).toMatchObject({ content: 'evil 1', missing_before: 2 });
     await world.answerTo(world.sealed(world.message(2, { seq: 1 })), 2);
     expect(await inbox()).toMatchObject([{ content: 'evil 1' }, { content: 'evil 2', late: true }]);
+  });
+});
+
+const eveParty = { id: id(0xe0), name: 'eve' };
+
+/** A second member whose machine says what the test wants; eve lives on it. */
+async function joinEve(seed = 8): Promise<HandPeer> {
+  const eve = new HandPeer(world.wire, seed);
+  await eve.start();
+  await eve.join((await world.desk.admin.invite('myproject')).ticket);
+  eve.host(world.ns, [eveParty]);
+  await turn();
+  return eve;
+}
+
+/** What the desk answers to an envelope that eve brings. */
+function relayed(eve: HandPeer, envelope: Uint8Array, n = 1) {
+  eve.say(world.desk.peerId, { t: 'parcel', n, envelope });
+  return eve.answer(n);
+}
+
+/** What mal was told by letter: states of his messages, by id. */
+async function toldMal(): Promise<[id: string, state: string][]> {
+  await turn();
+  return world.mal.all('parcel').flatMap(({ envelope }) => {
+    const { letter } = world.mal.open(envelope);
+    const receipts = letter.k === 'receipts' ? letter.receipts.map((bytes) => verifyReceipt(bytes)) : [];
+    return receipts.map((receipt): [string, string] => {
+      expect(receipt).toMatchObject({ by: world.desk.peerId, ns: world.ns, sender: malParty.id });
+      return [receipt.id, receipt.state];
+    });
+  });
+}
+
+describe('a parcel that another member passes on', () => {
+  test('is taken and acknowledged by nothing but its number; its sender is told by letter', async () => {
+    const eve = await joinEve();
+    expect(await relayed(eve, world.sealed(world.message(1)), 5)).toEqual({ t: 'ack', n: 5 });
+    expect(await inbox()).toMatchObject([
+      { content: 'evil 1', from: 'mal@myproject', from_peer_id: world.mal.peerId },
+    ]);
+    expect(await toldMal()).toEqual([[id(1), 'delivered']]);
+    expect(eve.all('parcel')).toEqual([]);
+  });
+
+  test('waits for its sender with what it is told, when that one is away', async () => {
+    const eve = await joinEve();
+    world.wire.cut(world.desk.peerId, world.mal.peerId);
+    const envelope = world.sealed(world.message(1));
+    expect(await relayed(eve, envelope)).toEqual({ t: 'ack', n: 1 });
+    expect(await toldMal()).toEqual([]);
+    world.wire.mend(world.desk.peerId, world.mal.peerId);
+    expect(await toldMal()).toEqual([[id(1), 'delivered']]);
+  });
+
+  test('is the same as what came from its own machine: shown once, whoever brings it how often', async () => {
+    const eve = await joinEve();
+    const envelope = world.sealed(world.message(1));
+    expect(await world.answerTo(envelope)).toMatchObject({ t: 'ack' });
+    for (const n of [1, 2, 3]) expect(await relayed(eve, envelope, n)).toEqual({ t: 'ack', n });
+    expect((await inbox()).map(({ content }) => content)).toEqual(['evil 1']);
+    expect((await toldMal()).every(([about, state]) => about === id(1) && state === 'delivered')).toBe(true);
+    await world.ada.inbox({ all_agents: false });
+    await world.ada.confirm();
+    expect(await relayed(eve, envelope, 4)).toEqual({ t: 'ack', n: 4 });
+    expect((await toldMal()).at(-1)).toEqual([id(1), 'read']);
+    expect(await inbox()).toEqual([]);
+  });
+
+  test('takes back, and brings receipts, as if its own machine had come', async () => {
+    const eve = await joinEve();
+    await world.answerTo(world.sealed(world.message(1)));
+    const unsend = { k: 'unsend' as const, id: id(1), from: malParty, to: world.adaParty };
+    expect(await relayed(eve, world.sealed(unsend))).toEqual({ t: 'ack', n: 1 });
+    expect(await inbox()).toEqual([]);
+    expect(await toldMal()).toEqual([[id(1), 'unsent']]);
+  });
+
+  test.for<[what: string, envelope: (eve: HandPeer) => Uint8Array, code: string, retry: boolean]>([
+    [
+      'signed by a machine that is no member',
+      () => world.sealed(world.message(1), {}, new HandPeer(world.wire, 7).signer),
+      'not_member',
+      false,
+    ],
+    [
+      'of a namespace that its signer is not in',
+      () => world.sealed(world.message(1, { to: world.secParty }), { ns: world.secretNs }),
+      'not_member',
+      false,
+    ],
+    [
+      'of a namespace that its signer is not in, to an agent of the one that they share',
+      () => world.sealed(world.message(1), { ns: world.secretNs }),
+      'not_member',
+      false,
+    ],
+    [
+      'signed by the one that brings it, in the name of another',
+      (eve) => world.sealed(world.message(1), {}, eve.signer),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'signed by another, in the name of the one that brings it',
+      () => world.sealed(world.message(1, { from: eveParty })),
+      'peer_unreachable',
+      true,
+    ],
+    [
+      'that was sealed to another machine',
+      () => world.sealed(world.message(1), { to: world.mal.prekey! }),
+      'envelope_invalid',
+      false,
+    ],
+    [
+      'with its last bit flipped',
+      () => world.sealed(world.message(1)).map((byte, at, all) => (at === all.length - 1 ? byte ^ 1 : byte)),
+      'prekey_unknown',
+      true,
+    ],
+    [
+      'with a bit of its body flipped',
+      () => world.sealed(world.message(1)).map((byte, at, all) => (at === all.length >> 1 ? byte ^ 1 : byte)),
+      'envelope_invalid',
+      false,
+    ],
+  ])('%s is refused, and nobody is told', async ([, envelope, code, retry]) => {
+    const eve = await joinEve();
+    expect(await relayed(eve, envelope(eve))).toEqual(refused(code, retry));
+    expect(await inbox()).toEqual([]);
+    expect((await world.desk.admin.peek('sec@secret', 10)).total).toBe(0);
+    expect(await toldMal()).toEqual([]);
+  });
+
+  test('whose signer was removed is refused', async () => {
+    const eve = await joinEve();
+    const envelope = world.sealed(world.message(1));
+    await world.desk.admin.removeMember('myproject', world.mal.peerId);
+    await turn();
+    expect(await relayed(eve, envelope)).toEqual(refused('not_member', false));
+    expect(await inbox()).toEqual([]);
+  });
+
+  test('is refused for good to the one that brings it, and to its sender by letter', async () => {
+    const eve = await joinEve();
+    const envelope = world.sealed(world.message(1, { to: { id: id(0xf1), name: 'ada' } }));
+    expect(await relayed(eve, envelope)).toEqual(refused('unknown_recipient', false));
+    expect(await toldMal()).toEqual([[id(1), 'refused']]);
+  });
+
+  test("does not use up the sender's id, nor does its bringer get it", async () => {
+    const eve = await joinEve();
+    await world.answerTo(world.sealed(world.message(1)));
+    const stolen = world.sealed(world.message(1, { from: eveParty, content: 'stolen id' }), {}, eve.signer);
+    expect(await relayed(eve, stolen)).toMatchObject(refused('invalid_id', false));
+    expect((await inbox()).map(({ content }) => content)).toEqual(['evil 1']);
+  });
+
+  test('that was sealed to a third machine is not opened, whatever it is', async () => {
+    const eve = await joinEve();
+    expect(await relayed(eve, world.sealed(world.message(1), { to: eve.prekey! }))).toMatchObject({
+      t: 'refuse',
+      code: 'envelope_invalid',
+    });
+    expect(await inbox()).toEqual([]);
   });
 });
 

@@ -192,12 +192,49 @@ describe('prekeys that a machine tells', () => {
     expect(logged.map(({ fields }) => fields)).toMatchObject([{ code: 'prekey_refused' }]);
   });
 
-  test('of another machine is refused', async () => {
+  test('of another member are believed: their owner signed them', async () => {
     const eve = await join(eveParty, 8, 'told');
     await tell(world.mal.newPrekey(5), eve);
-    expect(logged.map(({ fields }) => fields)).toMatchObject([{ machine: eve.peerId, code: 'forbidden' }]);
+    expect(logged).toEqual([]);
     await send('mal', 'one');
-    expect(prekeys()).toEqual([1]);
+    expect(prekeys()).toEqual([5]);
+  });
+
+  test('of another member, older than what is held, are refused', async () => {
+    const eve = await join(eveParty, 8, 'told');
+    const older = world.mal.newPrekey(4);
+    await tell(world.mal.newPrekey(5));
+    await tell(older, eve);
+    expect(logged.map(({ fields }) => fields)).toMatchObject([
+      { machine: eve.peerId, code: 'prekey_refused' },
+    ]);
+    await send('mal', 'one');
+    expect(prekeys()).toEqual([5]);
+  });
+
+  test.for<[what: string, other: () => Promise<HandPeer>]>([
+    ['of a stranger', async () => new HandPeer(world.wire, 7)],
+    [
+      'of a machine that was removed',
+      async () => {
+        const gone = await join({ id: id(0xe1), name: 'gone' }, 7);
+        await world.desk.admin.removeMember('myproject', gone.peerId);
+        await turn();
+        return gone;
+      },
+    ],
+  ])('%s are refused', async ([, other]) => {
+    const eve = await join(eveParty, 8, 'told');
+    const stranger = await other();
+    logged = [];
+    await tell(stranger.newPrekey(5), eve);
+    expect(logged.map(({ fields }) => fields)).toMatchObject([{ machine: eve.peerId, code: 'forbidden' }]);
+  });
+
+  test('of the machine itself, told by another, are passed over', async () => {
+    const eve = await join(eveParty, 8, 'told');
+    await tell(eve.prekeyOf(world.desk.peerId), eve);
+    expect(logged).toEqual([]);
   });
 
   test.for<[what: string, bytes: (bytes: Uint8Array) => Uint8Array, code: string]>([

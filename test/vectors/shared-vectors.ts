@@ -27,9 +27,12 @@ const VALID: [name: string, shared: Fields][] = [
   ['roster of one that was never seen', rosterOf([{ ...card, online: false, last_seen: 0, client: '' }])],
   ['addresses', addresses],
   ['addresses of nobody', { ...addresses, machines: [] }],
+  ['prekeys', { k: 'prekeys', known: [{ machine: alice.peerId, seq: 20_000 }] }],
+  ['prekeys of nobody', { k: 'prekeys', known: [] }],
   ['addresses of one that has none', { ...addresses, machines: [{ peer: bob.peerId, addresses: [] }] }],
 ];
 const BAD: [name: string, shared: Fields][] = [
+  ['a prekey with a sequence below none', { k: 'prekeys', known: [{ machine: alice.peerId, seq: -1 }] }],
   ['a kind that is none', { ...roster, k: 'presence' }],
   ['a roster of 101 agents', rosterOf(many(101))],
   ['a card with a name', rosterOf([{ ...card, name: 'backend' }])],

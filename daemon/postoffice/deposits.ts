@@ -1,0 +1,262 @@
+import { createHash } from 'node:crypto';
+import { encode, equalBytes } from '../../protocol/codec.ts';
+import { withdrawalHash } from '../../protocol/delivery/withdrawal.ts';
+import { chooseMailboxes } from '../../protocol/delivery/mailboxes.ts';
+import { asPatchcordError } from '../../protocol/errors.ts';
+import type { FrameOf } from '../../protocol/frame.ts';
+import { envelopeHash, verifyHeldReceipt } from '../../protocol/held-receipt.ts';
+import { MAILBOXES_PER_RECIPIENT } from '../../protocol/limits.ts';
+import type { Signer } from '../../protocol/signing.ts';
+import type { Clock } from '../clock.ts';
+import type { Directory } from '../directory/directory.ts';
+import type { Log } from '../log.ts';
+import type { Network, Window } from '../network/network.ts';
+import type { MailStore, OutboxEntry, Settled } from '../store/mail-store.ts';
+import { CourierRun } from './courier-run.ts';
+
+/** What one run may have unanswered at one mailbox. */
+const RUN_WINDOW: Window = { frames: 64, sizeBytes: 256 * 1024 };
+/** Runs at one mailbox at a time; others wait their turn. With RUN_WINDOW a quarter of what a link takes. */
+const RUNS_PER_MAILBOX_MAX = 2;
+/** Sealed envelopes that are kept so that all mailboxes of one get the same bytes. */
+const SEALED_MAX = 256;
+
+/** One mailbox that is given what waits for one machine in one namespace. */
+interface Run {
+  courier: CourierRun;
+  mailbox: string;
+  ns: string;
+  to: string;
+}
+
+/**
+ * Gives what waits for a machine that is away to members that keep it. The outbox keeps its copy until the home
+ * machine itself has answered, so a mailbox can only add to what is safe.
+ *
+ * Invariants: an entry goes to at most MAILBOXES_PER_RECIPIENT members; all get the same bytes, but for restarts; `held` is
+ * said only with a mailbox's signature under those bytes.
+ */
+export class Deposits {
+  readonly #mail: MailStore;
+  readonly #directory: Directory;
+  readonly #network: Network;
+  readonly #signer: Signer;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #seal: (machine: string, entry: OutboxEntry) => Uint8Array | undefined;
+  readonly #onHeld: (settled: Settled) => void;
+  /** By `TO NS MAILBOX`. */
+  readonly #runs = new Map<string, Run>();
+  /** By outbox number; the oldest goes first. */
+  readonly #sealed = new Map<number, Uint8Array>();
+  readonly #left = new Set<number>();
+  readonly #withheld = new Set<number>();
+  #looking = false;
+  #lookAgain = false;
+  #stopped = false;
+
+  constructor(parts: {
+    mail: MailStore;
+    directory: Directory;
+    network: Network;
+    signer: Signer;
+    clock: Clock;
+    log: Log;
+    /** The envelope of an entry for a machine; undefined when nothing can be sealed to it. */
+    seal: (machine: string, entry: OutboxEntry) => Uint8Array | undefined;
+    onHeld: (settled: Settled) => void;
+  }) {
+    this.#mail = parts.mail;
+    this.#directory = parts.directory;
+    this.#network = parts.network;
+    this.#signer = parts.signer;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#seal = parts.seal;
+    this.#onHeld = parts.onHeld;
+  }
+
+  /** Links, members or the outbox changed: starts what can be given to mailboxes now, and ends what cannot. */
+  update(): void {
+    this.#lookAgain = true;
+    if (!this.#looking) void this.#look();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const run of this.#runs.values()) run.courier.stop();
+    this.#runs.clear();
+  }
+
+  /** Whether a member is there that would keep mail for a machine. */
+  hasMailbox(machine: string): boolean {
+    return this.#directory.common(machine).some(({ id }) => this.#mailboxes(machine, id).length > 0);
+  }
+
+  /** The answer of a linked machine to a parcel; false when that was none of these. */
+  answered(mailbox: string, frame: FrameOf<'ack'> | FrameOf<'refuse'>): boolean {
+    for (const run of this.#runs.values()) {
+      const entry = run.mailbox === mailbox ? run.courier.inFlight(frame.n) : undefined;
+      if (!entry) continue;
+      if (frame.t === 'refuse') run.courier.postponed(frame.n);
+      else void this.#held(run, entry, frame);
+      return true;
+    }
+    return false;
+  }
+
+  /** Handed to a mailbox since this daemon started. */
+  hasLeft(number: number): boolean {
+    return this.#left.has(number);
+  }
+
+  /** Keeps an entry from mailboxes while `decide` replaces it in the store. */
+  async withhold<T>(to: string, number: number, decide: () => Promise<T>): Promise<T> {
+    this.#withheld.add(number);
+    try {
+      return await decide();
+    } finally {
+      this.#sealed.delete(number);
+      for (const run of this.#runs.values()) {
+        // What it has read of the outbox may be from before.
+        if (run.to === to) await run.courier.withhold(number, async () => undefined);
+      }
+      this.#withheld.delete(number);
+    }
+  }
+
+  /** The entry is answered for: nothing about it is needed any more. */
+  settled(number: number): void {
+    this.#left.delete(number);
+    this.#sealed.delete(number);
+  }
+
+  /** Takes back what mailboxes hold of an entry, as far as they are linked. */
+  withdraw(to: string, entry: Pick<OutboxEntry, 'ns' | 'letter'>, mailboxes: readonly string[]): void {
+    const secret = secretOf(this.#signer, to, entry);
+    for (const mailbox of mailboxes) this.#network.send(mailbox, [{ t: 'withdraw', secrets: [secret] }]);
+  }
+
+  async #look(): Promise<void> {
+    this.#looking = true;
+    try {
+      while (this.#lookAgain && !this.#stopped) {
+        this.#lookAgain = false;
+        await this.#choose();
+      }
+    } catch (error) {
+      this.#log.error({ error }, 'the outbox could not be looked through for mailboxes');
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #choose(): Promise<void> {
+    const { linked, self } = this.#directory;
+    const waiting = await this.#mail.outboxMachines();
+    const away = waiting.filter((machine) => machine !== self.peerId && !linked.has(machine));
+    const wanted = new Map<string, Omit<Run, 'courier'>>();
+    for (const to of away) {
+      for (const { id: ns } of this.#directory.common(to)) {
+        for (const mailbox of this.#mailboxes(to, ns))
+          wanted.set(`${to} ${ns} ${mailbox}`, { to, ns, mailbox });
+      }
+    }
+    for (const [place, run] of this.#runs) if (!wanted.has(place)) this.#end(place, run);
+    for (const [place, run] of wanted) {
+      const known = this.#runs.get(place);
+      if (known) known.courier.appended();
+      else if (this.#busyAt(run.mailbox) < RUNS_PER_MAILBOX_MAX) this.#start(place, run);
+    }
+  }
+
+  #mailboxes(to: string, ns: string): string[] {
+    const log = this.#directory.logs.get(ns);
+    const candidates = [...(log?.members.values() ?? [])]
+      .filter(({ peerId }) => peerId !== to && this.#directory.linked.has(peerId))
+      .map(({ peerId, role }) => ({ machine: peerId, role, uptimeMs: 0, host: peerId }));
+    return chooseMailboxes(to, candidates, MAILBOXES_PER_RECIPIENT);
+  }
+
+  /** Runs that still have something to bring to a mailbox. One that has not makes room for the next. */
+  #busyAt(mailbox: string): number {
+    let busy = 0;
+    for (const [place, run] of this.#runs) {
+      if (run.mailbox !== mailbox) continue;
+      if (run.courier.idle) this.#end(place, run);
+      else busy += 1;
+    }
+    return busy;
+  }
+
+  #start(place: string, { to, ns, mailbox }: Omit<Run, 'courier'>): void {
+    const courier = new CourierRun({
+      machine: to,
+      mail: this.#mail,
+      clock: this.#clock,
+      log: this.#log,
+      wants: (entry) => {
+        const held = entry.held ?? [];
+        return entry.ns === ns && held.length < MAILBOXES_PER_RECIPIENT && !held.includes(mailbox);
+      },
+      transmit: (entry) => this.#transmit(to, mailbox, entry),
+    });
+    this.#runs.set(place, { to, ns, mailbox, courier });
+    courier.linkUp(RUN_WINDOW);
+  }
+
+  #end(place: string, run: Run): void {
+    run.courier.stop();
+    this.#runs.delete(place);
+  }
+
+  #transmit(to: string, mailbox: string, entry: OutboxEntry): void {
+    if (this.#withheld.has(entry.number)) return;
+    const envelope = this.#sealed.get(entry.number) ?? this.#seal(to, entry);
+    if (!envelope) return;
+    this.#sealed.set(entry.number, envelope);
+    if (this.#sealed.size > SEALED_MAX) this.#sealed.delete(this.#sealed.keys().next().value!);
+    const withdraw = withdrawalOf(this.#signer, to, entry);
+    this.#left.add(entry.number);
+    this.#network.send(mailbox, [{ t: 'parcel', n: entry.number, envelope, withdraw }]);
+  }
+
+  async #held(run: Run, entry: OutboxEntry, { held, n }: FrameOf<'ack'>): Promise<void> {
+    try {
+      const receipt = verifyHeldReceipt(held ?? new Uint8Array(0));
+      const sealed = this.#sealed.get(n);
+      const matches =
+        receipt.by === run.mailbox &&
+        receipt.ns === entry.ns &&
+        sealed !== undefined &&
+        equalBytes(receipt.envelope, envelopeHash(sealed));
+      // Of an envelope that is not known any more: it is sent again, and then it is.
+      if (!matches) return run.courier.postponed(n);
+      const settled = await this.#mail.markHeld(run.to, n, run.mailbox);
+      run.courier.settled(n);
+      this.#onHeld(settled);
+      if (run.courier.idle) this.update();
+    } catch (error) {
+      const { code } = asPatchcordError(error);
+      this.#log.warn({ mailbox: run.mailbox, code }, 'a receipt of a mailbox was not taken');
+      run.courier.postponed(n);
+    }
+  }
+}
+
+type Waiting = Pick<OutboxEntry, 'ns' | 'letter'>;
+
+/** What is left with an entry wherever it is held: the same however often it is sealed. */
+export function withdrawalOf(signer: Signer, to: string, entry: Waiting): Uint8Array {
+  return withdrawalHash(secretOf(signer, to, entry));
+}
+
+/** What takes an entry back from mailboxes: only this machine can make it, and it is the same after a restart. */
+function secretOf(signer: Signer, to: string, { ns, letter }: Waiting): Uint8Array {
+  const about = letter.k === 'receipts' ? sha256(encode(letter)) : letter.id;
+  return sha256(signer.sign('patchcord withdraw v1', encode([ns, to, letter.k, about])));
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(bytes).digest());
+}
