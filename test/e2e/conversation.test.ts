@@ -277,12 +277,15 @@ describe('unsend', () => {
   test('of what never left this machine is certain at once', async () => {
     const [sender, reader] = await pair('never.sender', 'never.reader');
     await reader.close();
+    // Nobody is there to keep it either.
+    await c.kill('SIGKILL');
     await b.kill('SIGKILL');
     await sender.sees('never.reader', { online: false });
     const id = await sender.send('never.reader', 'never mind');
     expect(await sender.call('unsend', { message_id: id })).toMatchObject({ status: 'unsent' });
     await sender.send('never.reader', 'this instead');
     await b.start();
+    await c.start();
     const next = await (await open(b, 'never.reader')).next();
     expect(next.content).toBe('this instead');
     expect(next.missing_before).toBeUndefined();
@@ -297,6 +300,8 @@ describe('unsend', () => {
     expect(await sender.call('unsend', { message_id: id })).toMatchObject({ status: 'requested' });
     await b.start();
     await sender.reaches(id, 'unsent');
+    const { pending } = await sender.call('inbox');
+    expect(pending).toMatchObject([{ from: 'patchcord', notice: 'unsend', about: id }]);
     const again = await open(b, 'way.reader');
     expect(await pendingOf(again)).toEqual([]);
     await sender.send('way.reader', 'after it');
