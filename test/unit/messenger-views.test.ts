@@ -80,6 +80,47 @@ describe('the view of a message', () => {
       missing_before: 2,
     });
   });
+
+  test.each<[string, MailRecord, readonly string[] | undefined]>([
+    [
+      'held, by their labels',
+      { ...SENT, status: 'held', held: [THERE, ELSEWHERE] },
+      ['laptop', ELSEWHERE.slice(-8)],
+    ],
+    ['held no longer', { ...SENT, status: 'delivered', held: [THERE] }, undefined],
+    ['held, and taken back', { ...SENT, status: 'unsent', held: [THERE] }, undefined],
+    ['queued', SENT, undefined],
+  ])('that is %s names the machines that keep it, or none', async (_name, record, holders) => {
+    expect((await viewOf(record)).held_by).toEqual(holders);
+  });
+
+  test.each(['refused', 'expired', 'unsend'] as const)(
+    'that is a notice (%s) is of no agent',
+    async (kind) => {
+      const message = { ...RECEIVED.message, from: { id: id(0), name: 'patchcord' }, content: 'It ended.' };
+      const view = await viewOf({ ...RECEIVED, message, notice: { kind, about: id(7) } });
+      expect(view).toEqual({
+        message_id: id(1),
+        from: 'patchcord',
+        from_machine: 'desk',
+        from_peer_id: HERE.peerId,
+        verified: 'local',
+        to: 'ada@team',
+        namespace: 'team',
+        content: 'It ended.',
+        sent_at: new Date(NOW).toISOString(),
+        status: 'pending',
+        notice: kind,
+        about: id(7),
+      });
+    },
+  );
+
+  test('from an agent that calls itself patchcord is told from a notice', async () => {
+    const message = { ...RECEIVED.message, from: { id: id(9), name: 'patchcord' } };
+    const view = await viewOf({ ...RECEIVED, message });
+    expect([view.from, view.notice, view.from_machine]).toEqual(['patchcord@team', undefined, 'laptop']);
+  });
 });
 
 test.each([
