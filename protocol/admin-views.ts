@@ -1,9 +1,9 @@
 import { z } from 'zod';
+import { zRole } from './shapes.ts';
 
 /** What the daemon's API tells the command line and the console, apart from the seven tools. */
 
 const zTime = z.string().describe('ISO 8601, UTC');
-const zRole = z.enum(['admin', 'member', 'keeper']);
 
 export const zNamespaceView = z.object({
   namespace: z.string(),

@@ -1,7 +1,8 @@
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
 import type { RandomBytes } from './ids.ts';
 import { parseLetter, type Letter } from './letter.ts';
@@ -172,10 +173,6 @@ function shaped<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw invalid(`Its ${what} has another shape.`, parsed.error);
   return parsed.data;
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest());
 }
 
 function invalid(why: string, cause?: unknown): PatchcordError {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
 import { bytesOf, zBytes, zNamespaceId, zPeerId } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
@@ -25,7 +25,7 @@ const CONTEXT = 'patchcord held receipt v1';
 
 /** SHA-256 of an envelope's bytes: its name at a mailbox. */
 export function envelopeHash(envelope: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(envelope).digest());
+  return sha256(envelope);
 }
 
 export function signHeldReceipt(receipt: Omit<HeldReceipt, 'v' | 'by'>, signer: Signer): Uint8Array {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 
 /**
  * Six digits that both sides of a join show, for people to compare. The joiner commits to its nonce before it sees
@@ -9,7 +9,7 @@ import { encode } from './codec.ts';
 export const JOIN_NONCE_SIZE_BYTES = 32;
 
 export function joinCommitment(nonce: Uint8Array): Uint8Array {
-  return sha256(['patchcord join commitment v1', nonce]);
+  return sha256(encode(['patchcord join commitment v1', nonce]));
 }
 
 /** Six decimal digits. */
@@ -21,11 +21,7 @@ export function joinCheckCode(join: {
   joinerNonce: Uint8Array;
 }): string {
   const { ns, inviter, joiner, inviterNonce, joinerNonce } = join;
-  const digest = sha256(['patchcord join check v1', ns, inviter, joiner, inviterNonce, joinerNonce]);
+  const digest = sha256(encode(['patchcord join check v1', ns, inviter, joiner, inviterNonce, joinerNonce]));
   const number = new DataView(digest.buffer, digest.byteOffset).getBigUint64(0) % 1_000_000n;
   return number.toString().padStart(6, '0');
-}
-
-function sha256(fields: unknown[]): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(encode(fields)).digest());
 }

@@ -65,6 +65,16 @@ export type Receipt = z.infer<typeof zReceipt>;
 const zSigned = z.strictObject({ body: zBytes, sig: zBytes });
 const CONTEXT = 'patchcord receipt v1';
 
+/** What is said of a letter: that its message has reached a state. */
+export function receiptOf(
+  ns: string,
+  letter: { id: string; from: { id: string }; to: { id: string } },
+  state: ReceiptState,
+  nowMs: number,
+): Omit<Receipt, 'v' | 'by'> {
+  return { ns, id: letter.id, sender: letter.from.id, recipient: letter.to.id, state, at: nowMs };
+}
+
 export function signReceipt(receipt: Omit<Receipt, 'v' | 'by'>, signer: Signer): Uint8Array {
   const body = encode({ ...receipt, v: 1, by: signer.peerId } satisfies Receipt);
   return encode({ body, sig: signer.sign(CONTEXT, body) });

@@ -21,3 +21,5 @@ export const zPeerId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/);
 export const zTimeMs = z.int().min(0).max(8_640_000_000_000_000);
 export const zLabel = z.string().min(1).max(LABEL_LENGTH_MAX);
 export const zMultiaddr = z.string().min(1).max(512).startsWith('/');
+/** What a machine may be in a namespace. */
+export const zRole = z.enum(['admin', 'member', 'keeper']);

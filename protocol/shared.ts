@@ -2,10 +2,10 @@ import { hkdfSync } from 'node:crypto';
 import { z } from 'zod';
 import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
+import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
 import type { RandomBytes } from './ids.ts';
 import { ADDRESSES_MAX, MEMBERS_MAX, PREKEY_SEQUENCE_MAX } from './limits.ts';
-import { sha256Hex } from './membership/statement.ts';
 import { pad, unpad } from './padding.ts';
 import { zRoster } from './roster.ts';
 import { zMultiaddr, zPeerId } from './shapes.ts';
@@ -72,7 +72,7 @@ export function openShared(box: Uint8Array, place: SharedPlace, key: Uint8Array)
 
 /** What the namespace log says of a key: SHA-256. The key is 32 random bytes, so the hash tells nothing of it. */
 export function namespaceKeyHash(key: Uint8Array): Uint8Array {
-  return new Uint8Array(Buffer.from(sha256Hex(key), 'hex'));
+  return sha256(key);
 }
 
 function derive(key: Uint8Array, salt: Uint8Array, { ns, epoch, from }: SharedPlace): Uint8Array {

@@ -9,6 +9,7 @@ import type {
   NamespaceView,
   StatusView,
 } from '../../protocol/admin-views.ts';
+import type { Role } from '../../protocol/membership/statement.ts';
 import type { MessageView } from '../../protocol/views.ts';
 
 /**
@@ -69,7 +70,7 @@ export interface InviteOptions {
   /** Milliseconds; 10 minutes unless told otherwise. */
   ttlMs?: number | undefined;
   /** `member` unless told otherwise. A keeper may hold mail for others and hosts no agents. */
-  role?: 'admin' | 'member' | 'keeper' | undefined;
+  role?: Role | undefined;
   /** People compare six digits before the machine is let in. */
   confirm?: boolean | undefined;
 }

@@ -8,6 +8,7 @@ import {
   zNamespaceView,
 } from '../../protocol/admin-views.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
+import { zRole } from '../../protocol/shapes.ts';
 import { zMessageView, zSelf } from '../../protocol/views.ts';
 
 /** What the API takes and answers beside the calls and views of protocol/; the daemon and its client share it. */
@@ -34,7 +35,7 @@ const zAnyName = z.string().max(1_000);
 export const zNamespaceBody = z.object({ name: zAnyName });
 export const zInviteBody = z.object({
   ttl_ms: z.number().optional(),
-  role: z.enum(['admin', 'member', 'keeper']).optional(),
+  role: zRole.optional(),
   confirm: z.boolean().optional(),
 });
 export const zJoinBody = z.object({ ticket: z.string().max(100_000) });

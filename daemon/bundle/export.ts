@@ -4,13 +4,10 @@ import { isUsable } from '../../protocol/prekey.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import { outboxEntries } from '../postoffice/outbox-entries.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { MailStore } from '../store/mail-store.ts';
-
-/** Outbox entries that one look reads. */
-const PAGE_ENTRIES = 64;
-const PAGE_SIZE_BYTES = 1024 * 1024;
 
 export interface ExportParts {
   directory: Directory;
@@ -67,18 +64,14 @@ async function* ownMail(
 ): AsyncGenerator<BundleContent> {
   for (const machine of await mail.outboxMachines()) {
     if (machine === directory.self.peerId || !directory.shares(log.id, machine)) continue;
-    for (let after: number | undefined = 0; after !== undefined;) {
-      const page = await mail.outboxPage(machine, after, PAGE_ENTRIES, PAGE_SIZE_BYTES);
-      after = page.at(-1)?.number;
-      for (const { ns, number } of page) {
-        if (ns !== log.id) continue;
-        const prekey = directory.prekeys.get(machine);
-        if (!prekey || !isUsable(prekey, clock.now())) behind.unsealed += 1;
-        else if (behind.left_out > 0) behind.left_out += 1;
-        else {
-          const sealed = await postoffice.carry(machine, number);
-          if (sealed) yield { t: 'mail', ...sealed };
-        }
+    for await (const { ns, number } of outboxEntries(mail, machine)) {
+      if (ns !== log.id) continue;
+      const prekey = directory.prekeys.get(machine);
+      if (!prekey || !isUsable(prekey, clock.now())) behind.unsealed += 1;
+      else if (behind.left_out > 0) behind.left_out += 1;
+      else {
+        const sealed = await postoffice.carry(machine, number);
+        if (sealed) yield { t: 'mail', ...sealed };
       }
     }
   }

@@ -1,5 +1,6 @@
 import { BundleReader, type BundleContent, type BundleItemOf } from '../../protocol/bundle.ts';
 import type { BundleImportView } from '../../protocol/bundle-view.ts';
+import { hex } from '../../protocol/digest.ts';
 import { readAddress } from '../../protocol/envelope.ts';
 import { asPatchcordError, PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import { BUNDLE_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
@@ -18,6 +19,7 @@ import { readStatements } from '../directory/pages.ts';
 import { isoTime } from '../messenger/views.ts';
 import type { CarriedMail } from '../postoffice/carried.ts';
 import { withdrawalOf } from '../postoffice/deposits.ts';
+import { outboxEntries } from '../postoffice/outbox-entries.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
 import type { MailStore } from '../store/mail-store.ts';
 
@@ -25,8 +27,6 @@ import type { MailStore } from '../store/mail-store.ts';
 const STATEMENTS_AT_ONCE = 500;
 /** Bytes that are read and thrown away after the last that counts, so that whoever sends them hears the answer. */
 const DRAINED_SIZE_BYTES_MAX = BUNDLE_SIZE_BYTES_MAX;
-const PAGE_ENTRIES = 64;
-const PAGE_SIZE_BYTES = 1024 * 1024;
 
 export interface ImportParts {
   directory: Directory;
@@ -214,17 +214,13 @@ class Intake {
       own = await this.#findOwn(to);
       this.#own.set(to, own);
     }
-    return own.has(Buffer.from(withdraw).toString('hex'));
+    return own.has(hex(withdraw));
   }
 
   async #findOwn(to: string): Promise<Set<string>> {
     const { mail, signer } = this.#parts;
     const own = new Set<string>();
-    for (let after: number | undefined = 0; after !== undefined;) {
-      const page = await mail.outboxPage(to, after, PAGE_ENTRIES, PAGE_SIZE_BYTES);
-      for (const entry of page) own.add(Buffer.from(withdrawalOf(signer, to, entry)).toString('hex'));
-      after = page.at(-1)?.number;
-    }
+    for await (const entry of outboxEntries(mail, to)) own.add(hex(withdrawalOf(signer, to, entry)));
     return own;
   }
 }

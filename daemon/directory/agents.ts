@@ -10,7 +10,7 @@ import type { Clock, Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { LocalAgent } from './directory-store.ts';
 import type { Directory } from './directory.ts';
-import { said } from './membership.ts';
+import { said } from './say.ts';
 import type { DirectorySync } from './sync.ts';
 
 const TOKEN_PREFIX = 'pct_';

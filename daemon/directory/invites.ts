@@ -1,8 +1,7 @@
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { newId } from '../../protocol/ids.ts';
-import { INVITES_MAX, INVITE_TTL_MS, INVITE_TTL_MS_MAX } from '../../protocol/limits.ts';
+import { ADDRESSES_MAX, INVITES_MAX, INVITE_TTL_MS, INVITE_TTL_MS_MAX } from '../../protocol/limits.ts';
 import { statements, type NamespaceLog } from '../../protocol/membership/log.ts';
-import type { Role } from '../../protocol/membership/statement.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import {
   decodeJoinRequest,
@@ -12,15 +11,17 @@ import {
   type JoinAnswer,
   type JoinRequest,
 } from '../../protocol/ticket.ts';
+import type { InviteOptions } from '../api/admin.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { Invite } from './directory-store.ts';
 import type { Directory } from './directory.ts';
 import { JoinChecks, type JoinCheck } from './join-checks.ts';
-import { assertAdmin, freeLabel, said } from './membership.ts';
+import { assertAdmin, freeLabel } from './membership.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { firstPage } from './pages.ts';
+import { said } from './say.ts';
 import type { Standing } from './standing.ts';
 
 type Refusal = (JoinAnswer & { k: 'refused' })['code'];
@@ -61,7 +62,7 @@ export class Invites {
   /** A ticket for one machine. Throws `not_member`, `not_admin`, `too_many`, `invalid_input`. */
   async invite(
     log: NamespaceLog,
-    options: { ttlMs?: number | undefined; role?: Role | undefined; confirm?: boolean | undefined } = {},
+    options: InviteOptions = {},
   ): Promise<{ ticket: string; expiresAtMs: number }> {
     const { ttlMs = INVITE_TTL_MS, role = 'member', confirm = false } = options;
     if (!(ttlMs >= 1_000 && ttlMs <= INVITE_TTL_MS_MAX)) {
@@ -82,7 +83,7 @@ export class Invites {
         'Wait until some expire.',
       );
     }
-    const addresses = this.#network.addresses().slice(0, 16);
+    const addresses = this.#network.addresses().slice(0, ADDRESSES_MAX);
     if (addresses.length === 0) {
       throw new PatchcordError('peer_unreachable', 'This daemon listens nowhere.', 'Start it with --listen.');
     }
@@ -203,7 +204,9 @@ export class Invites {
   #admitted(log: NamespaceLog): JoinAnswer {
     const { page } = firstPage(statements(log));
     const key = this.#keys.current(log.id)?.key;
-    const machines = [{ peer: this.#signer.peerId, addresses: this.#network.addresses().slice(0, 16) }];
+    const machines = [
+      { peer: this.#signer.peerId, addresses: this.#network.addresses().slice(0, ADDRESSES_MAX) },
+    ];
     return { k: 'admitted', statements: page, machines, ...(key && { key }) };
   }
 

@@ -1,6 +1,6 @@
 import { PatchcordError } from '../../protocol/errors.ts';
-import { author, type Draft } from '../../protocol/membership/author.ts';
-import { addStatements, type NamespaceLog } from '../../protocol/membership/log.ts';
+import type { Draft } from '../../protocol/membership/author.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
 import type { Member } from '../../protocol/membership/view.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock } from '../clock.ts';
@@ -8,6 +8,7 @@ import type { LogChange } from './directory-store.ts';
 import type { Directory } from './directory.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { keyOfRecoveryWords } from './recovery-words.ts';
+import { said } from './say.ts';
 
 /** What admins decide about the machines of a namespace, and what a machine decides about itself. */
 export class Membership {
@@ -116,13 +117,6 @@ export class Membership {
   #said(change: LogChange, draft: Draft, signer = this.#signer): LogChange {
     return said(change, draft, this.#clock.now(), signer);
   }
-}
-
-/** The change with one more statement. Throws what `author` throws. */
-export function said(change: LogChange, draft: Draft, nowMs: number, signer: Signer): LogChange {
-  const signed = author(change.log, draft, nowMs, signer);
-  const { log } = addStatements(change.log, [signed]);
-  return { ...change, log, added: [...change.added, signed] };
 }
 
 /** Throws `not_admin`, naming who is one. */

@@ -1,13 +1,13 @@
 import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError } from '../../protocol/errors.ts';
-import { author } from '../../protocol/membership/author.ts';
-import { addStatements, type NamespaceLog } from '../../protocol/membership/log.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
 import { NAMESPACE_KEY_SIZE_BYTES, namespaceKeyHash } from '../../protocol/shared.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { LogChange } from './directory-store.ts';
 import type { Directory } from './directory.ts';
+import { said } from './say.ts';
 
 /** Admins that all see a re-keying due wait up to this long, so that mostly one of them does it. */
 const REKEY_WAIT_MS_MAX = 3_000;
@@ -68,9 +68,7 @@ export class NamespaceKeys {
   rotated(change: LogChange): LogChange {
     const key = this.#random.bytes(NAMESPACE_KEY_SIZE_BYTES);
     const draft = { k: 'rotate' as const, key_hash: namespaceKeyHash(key) };
-    const signed = author(change.log, draft, this.#clock.now(), this.#signer);
-    const { log } = addStatements(change.log, [signed]);
-    return { ...change, log, added: [...change.added, signed], key };
+    return { ...said(change, draft, this.#clock.now(), this.#signer), key };
   }
 
   /** After a change of the log: makes a new key when one is due and this machine may. */

@@ -1,12 +1,13 @@
 import { asPatchcordError } from '../../protocol/errors.ts';
-import { addStatements, heads, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { heads, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { decodeJoinAnswer, encodeJoin, type JoinAnswer, type JoinRequest } from '../../protocol/ticket.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { Directory } from './directory.ts';
-import { firstPage, readStatements } from './pages.ts';
+import { firstPage } from './pages.ts';
+import { takeStatements } from './take-statements.ts';
 
 /** Questions that one refusal leads to, at most: each brings a page of the log, a log has no more. */
 const ROUNDS_MAX = 100;
@@ -102,14 +103,10 @@ export class Standing {
     }
   }
 
-  async #take(log: NamespaceLog, machine: string, list: readonly Uint8Array[]): Promise<NamespaceLog> {
-    const read = await readStatements(list, this.#clock, ({ code }) => {
-      this.#log.warn({ machine, ns: log.id, code }, 'refused a statement');
-    });
-    const after = await this.#directory.changeLog(log.id, (now) => {
-      const told = now && addStatements(now, read);
-      return told && told.added.length > 0 ? { log: told.log, added: told.added } : undefined;
-    });
-    return after ?? log;
+  /** The log with what a machine told of it. */
+  async #take({ id: ns }: NamespaceLog, machine: string, list: readonly Uint8Array[]): Promise<NamespaceLog> {
+    const parts = { directory: this.#directory, clock: this.#clock, log: this.#log };
+    await takeStatements(parts, { ns, machine, list });
+    return this.#directory.logs.get(ns)!;
   }
 }

@@ -2,14 +2,7 @@ import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
-import {
-  addStatements,
-  digestOf,
-  findStatement,
-  heads,
-  type Added,
-  type NamespaceLog,
-} from '../../protocol/membership/log.ts';
+import { digestOf, findStatement, heads, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
@@ -19,7 +12,8 @@ import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { Directory, LogStep } from './directory.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
-import { firstPage, pages, readStatements } from './pages.ts';
+import { firstPage, pages } from './pages.ts';
+import { takeStatements } from './take-statements.ts';
 
 /** Prekeys of others that one link brings at a time; a kilobyte each. */
 const PREKEYS_TOLD_MAX = 500;
@@ -237,20 +231,12 @@ export class DirectorySync {
     if (page.length > 0) this.#network.send(machine, [{ t: 'log', ns, statements: page, more }]);
   }
 
-  async #statements(machine: string, log: NamespaceLog, frame: FrameOf<'log'>): Promise<void> {
-    const read = await readStatements(frame.statements, this.#clock, ({ code }) => {
-      this.#log.warn({ machine, ns: log.id, code }, 'refused a statement');
-    });
-    let told: Added | undefined;
-    const after = await this.#directory.changeLog(log.id, (now) => {
-      if (!now) return undefined;
-      told = addStatements(now, read);
-      return told.added.length === 0 ? undefined : { log: told.log, added: told.added, from: machine };
-    });
-    for (const { hash, code, why } of told?.refused ?? [])
-      this.#log.warn({ machine, ns: log.id, hash, code, why }, 'refused a statement');
-    const incomplete = frame.more || (told?.waiting.length ?? 0) > 0;
-    if (after && incomplete && this.#directory.shares(log.id, machine)) {
+  async #statements(machine: string, { id: ns }: NamespaceLog, frame: FrameOf<'log'>): Promise<void> {
+    const parts = { directory: this.#directory, clock: this.#clock, log: this.#log };
+    const { waiting } = await takeStatements(parts, { ns, machine, list: frame.statements });
+    const incomplete = frame.more || waiting.length > 0;
+    const after = this.#directory.logs.get(ns);
+    if (after && incomplete && this.#directory.shares(ns, machine)) {
       this.#network.send(machine, [this.#headsFrame(after, false)]);
     }
   }

@@ -1,10 +1,11 @@
 import { asPatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import type { Letter } from '../../protocol/letter.ts';
-import { readOwnReceipt, signReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { readOwnReceipt, receiptOf, signReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock } from '../clock.ts';
 import type { MailStore } from '../store/mail-store.ts';
+import { outboxEntries } from './outbox-entries.ts';
 
 /** A letter that was opened, and the machine that signed it. */
 interface Opened {
@@ -40,10 +41,6 @@ export interface CarriedParts {
   /** The outbox for that machine has something new. */
   appended: (machine: string) => void;
 }
-
-/** Outbox entries that one look reads. */
-const PAGE_ENTRIES = 64;
-const PAGE_SIZE_BYTES = 1024 * 1024;
 
 /**
  * Takes envelopes that no link brought, such as those of one bundle. The sender's machine is answered by a letter in
@@ -104,12 +101,8 @@ export class CarriedMail {
 
   async #findWaiting(machine: string): Promise<Set<string>> {
     const waiting = new Set<string>();
-    for (let after: number | undefined = 0; after !== undefined;) {
-      const page = await this.#parts.mail.outboxPage(machine, after, PAGE_ENTRIES, PAGE_SIZE_BYTES);
-      for (const { letter } of page) {
-        if (letter.k === 'receipts') for (const receipt of letter.receipts) waiting.add(nameOf(receipt));
-      }
-      after = page.at(-1)?.number;
+    for await (const { letter } of outboxEntries(this.#parts.mail, machine)) {
+      if (letter.k === 'receipts') for (const receipt of letter.receipts) waiting.add(nameOf(receipt));
     }
     this.#waiting.set(machine, waiting);
     return waiting;
@@ -117,9 +110,7 @@ export class CarriedMail {
 
   #refusal({ ns, letter }: Opened & { letter: Answered }): Uint8Array {
     const { signer, clock } = this.#parts;
-    const { id, from, to } = letter;
-    const refused = { ns, id, sender: from.id, recipient: to.id, state: 'refused', at: clock.now() } as const;
-    return signReceipt(refused, signer);
+    return signReceipt(receiptOf(ns, letter, 'refused', clock.now()), signer);
   }
 }
 

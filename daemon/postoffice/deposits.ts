@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { encode, equalBytes } from '../../protocol/codec.ts';
 import { withdrawalHash } from '../../protocol/delivery/withdrawal.ts';
 import { chooseMailboxes } from '../../protocol/delivery/mailboxes.ts';
+import { sha256 } from '../../protocol/digest.ts';
 import { asPatchcordError } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash, verifyHeldReceipt } from '../../protocol/held-receipt.ts';
@@ -255,8 +255,4 @@ export function withdrawalOf(signer: Signer, to: string, entry: Waiting): Uint8A
 function secretOf(signer: Signer, to: string, { ns, letter }: Waiting): Uint8Array {
   const about = letter.k === 'receipts' ? sha256(encode(letter)) : letter.id;
   return sha256(signer.sign('patchcord withdraw v1', encode([ns, to, letter.k, about])));
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest());
 }

@@ -1,3 +1,4 @@
+import { hex } from '../../protocol/digest.ts';
 import { readAddress } from '../../protocol/envelope.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
@@ -307,8 +308,4 @@ function sizeOf(passing: Passing): number {
   let sizeBytes = 0;
   for (const passed of passing.passed.values()) sizeBytes += passed.sizeBytes;
   return sizeBytes;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -1,11 +1,18 @@
-import { createHash } from 'node:crypto';
+import { hex } from '../../protocol/digest.ts';
 import { openEnvelope, readAddress, sealEnvelope } from '../../protocol/envelope.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
+import { envelopeHash } from '../../protocol/held-receipt.ts';
 import type { Letter } from '../../protocol/letter.ts';
 import { UNSEND_ANSWER_MS } from '../../protocol/limits.ts';
 import { isUsable } from '../../protocol/prekey.ts';
-import { signReceipt, verifyReceipt, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import {
+  receiptOf,
+  signReceipt,
+  verifyReceipt,
+  type Receipt,
+  type ReceiptState,
+} from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Random } from '../clock.ts';
@@ -319,15 +326,7 @@ export class Postoffice {
     const answer = await this.#guarded(machine, n, () => this.#take(arrival, this.#boot));
     if (answer.t === 'ack') return { t: 'ack', n };
     if (letter.k === 'receipts' || answer.retry) return answer;
-    const { id, from, to } = letter;
-    const refused = {
-      ns,
-      id,
-      sender: from.id,
-      recipient: to.id,
-      state: 'refused',
-      at: this.#clock.now(),
-    } as const;
+    const refused = receiptOf(ns, letter, 'refused', this.#clock.now());
     await this.#mail.tell(machine, ns, signReceipt(refused, this.#signer), this.#boot);
     return answer;
   }
@@ -355,7 +354,7 @@ export class Postoffice {
   async #takeReceipts(ns: string, letter: Letter & { k: 'receipts' }): Promise<number> {
     const taken = await this.#mail.receiveReceipts(ns, letter.receipts.map(verifyReceipt));
     for (const { receipt, settled, released } of taken) {
-      if (settled) this.#courier(settled.machine).settled(settled.number);
+      if (settled) this.#settled(settled.machine, settled.number);
       this.#announce(receipt);
       if (released.length > 0) this.#onReleased(released);
     }
@@ -372,7 +371,7 @@ export class Postoffice {
   }
 
   #remember(envelope: Uint8Array): void {
-    this.#taken.add(hex(createHash('sha256').update(envelope).digest()));
+    this.#taken.add(hex(envelopeHash(envelope)));
     if (this.#taken.size > TAKEN_MAX) this.#taken.delete(this.#taken.keys().next().value!);
   }
 
@@ -496,10 +495,6 @@ interface Arrival {
   n: number;
   ns: string;
   letter: Letter;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /** A state is claimed only with the home machine's own receipt for that very message. */

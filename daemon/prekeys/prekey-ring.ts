@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { decode, encode, equalBytes } from '../../protocol/codec.ts';
+import { sha256 } from '../../protocol/digest.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import {
   PREKEY_KEPT_MS,
@@ -146,10 +146,6 @@ export class PrekeyRing {
 function formatRing(keys: readonly Kept[]): Uint8Array {
   const ring = encode({ v: 1, keys });
   return encode({ ring, sha256: sha256(ring) });
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest());
 }
 
 function parseRing(bytes: Uint8Array): { keys: Kept[] } {

@@ -1,3 +1,4 @@
+import { hex } from '../../protocol/digest.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { HeldTally } from './held-store.ts';
 import type { Tx } from './journal.ts';
@@ -54,10 +55,6 @@ const DAY_MS = 24 * 3_600_000;
 
 export function dayOf(timeMs: number): number {
   return Math.floor(Math.max(0, timeMs) / DAY_MS);
-}
-
-export function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
 export async function readHeldTally(from: Pick<Tx, 'get'>, tallyKey: string): Promise<HeldTally> {

@@ -1,4 +1,5 @@
 import { WITHDRAWAL_SIZE_BYTES, withdrawalHash } from '../../protocol/delivery/withdrawal.ts';
+import { hex } from '../../protocol/digest.ts';
 import { envelopeHash } from '../../protocol/held-receipt.ts';
 import {
   FRAME_SIZE_BYTES_MAX,
@@ -19,7 +20,6 @@ import {
   check,
   dayOf,
   heldKey,
-  hex,
   put,
   readHeldTally,
   remove,

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import { signReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { receiptOf, signReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Journal, Tx } from './journal.ts';
 import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts';
@@ -72,14 +72,14 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
         const placed = await place(tx, arrival);
         if (!placed.taken) return placed;
         const { state, released, gapDueAtMs } = placed;
-        const receipt = sign(receiptOf(arrival, state));
+        const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
         await tellRelayed(tx, arrival, receipt);
         return { taken: true, released, gapDueAtMs, receipt };
       }),
     receiveUnsend: (arrival) =>
       transact(async (tx) => {
         const state = await placeUnsend(tx, arrival);
-        const receipt = sign(receiptOf(arrival, state));
+        const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
         await tellRelayed(tx, arrival, receipt);
         return { state, receipt };
       }),
@@ -153,15 +153,4 @@ async function tellRelayed(
     boot: relayedIn,
     atMs: nowMs,
   });
-}
-
-function receiptOf(
-  {
-    ns,
-    letter,
-    nowMs,
-  }: { ns: string; letter: { id: string; from: { id: string }; to: { id: string } }; nowMs: number },
-  state: Receipt['state'],
-): Omit<Receipt, 'v' | 'by'> {
-  return { ns, id: letter.id, sender: letter.from.id, recipient: letter.to.id, state, at: nowMs };
 }

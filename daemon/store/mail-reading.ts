@@ -1,4 +1,4 @@
-import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
+import { receiptOf, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { unknownMessage } from './mail-outgoing.ts';
 import { below, key, numberOf, queue, readTally, type Home, type Known } from './mail-records.ts';
@@ -108,14 +108,7 @@ async function tell(
   for (const { ns, machine, message, notice } of records) {
     // Nobody sent it.
     if (notice) continue;
-    const receipt = sign({
-      ns,
-      id: message.id,
-      sender: message.from.id,
-      recipient: message.to.id,
-      state,
-      at: nowMs,
-    });
+    const receipt = sign(receiptOf(ns, message, state, nowMs));
     const place = `${machine} ${ns}`;
     const letter = letters.get(place) ?? { ns, machine, receipts: [] };
     letter.receipts.push(receipt);

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { encode } from '../codec.ts';
+import { sha256Hex } from '../digest.ts';
 import { MAILBOX_UPTIME_LONG_MS, MAILBOXES_PER_RECIPIENT } from '../limits.ts';
 import type { Role } from '../membership/statement.ts';
 
@@ -56,9 +56,7 @@ function rankOf({ role, uptimeMs }: Candidate): number {
 }
 
 function weightOf(recipient: string, machine: string): string {
-  return createHash('sha256')
-    .update(encode([CONTEXT, recipient, machine]))
-    .digest('hex');
+  return sha256Hex(encode([CONTEXT, recipient, machine]));
 }
 
 function compare(a: string, b: string): number {

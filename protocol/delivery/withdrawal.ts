@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../digest.ts';
 import { PatchcordError } from '../errors.ts';
 
 /** Of a withdrawal's preimage, and of its hash. Wire. */
@@ -13,5 +13,5 @@ export function withdrawalHash(preimage: Uint8Array): Uint8Array {
   if (preimage.length !== WITHDRAWAL_SIZE_BYTES) {
     throw new PatchcordError('invalid_input', `A withdrawal has ${WITHDRAWAL_SIZE_BYTES} bytes.`);
   }
-  return new Uint8Array(createHash('sha256').update(preimage).digest());
+  return sha256(preimage);
 }

@@ -1,3 +1,4 @@
+import { sha256Hex } from '../digest.ts';
 import { PatchcordError, type ErrorCode } from '../errors.ts';
 import { examine } from './acceptance.ts';
 import { levelAt, type Levels, type Strikes } from './authority.ts';
@@ -5,7 +6,7 @@ import type { Claim, LostClaim } from './claims.ts';
 import { decide } from './decide.ts';
 import { append, copyHistory, newHistory, type History } from './history.ts';
 import { agreedOrder } from './order.ts';
-import { sha256Hex, type Chained, type Genesis, type SignedStatement } from './statement.ts';
+import type { Chained, Genesis, SignedStatement } from './statement.ts';
 import { applyStatement, copyView, viewOf, type Checkpoint, type KeyEpoch, type Member } from './view.ts';
 import type { Removal, View } from './view.ts';
 

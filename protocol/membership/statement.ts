@@ -1,14 +1,13 @@
-import { hash as digest } from 'node:crypto';
 import { z } from 'zod';
 import { decode, decodeOwn, encode } from '../codec.ts';
+import { sha256Hex } from '../digest.ts';
 import { PatchcordError } from '../errors.ts';
 import { LABEL_LENGTH_MAX } from '../limits.ts';
-import { zAgentId, zBytes, zLabel, zName, zNamespaceId, zPeerId, zTimeMs } from '../shapes.ts';
+import { zAgentId, zBytes, zLabel, zName, zNamespaceId, zPeerId, zRole, zTimeMs } from '../shapes.ts';
 import { signerFromSeed, verifySignature, type Signer } from '../signing.ts';
 
 /** What the machines of a namespace say about it, each statement signed and bound to what its author knew. */
 
-const zRole = z.enum(['admin', 'member', 'keeper']);
 /** A keeper may hold mail for others and hosts no agents. */
 export type Role = z.infer<typeof zRole>;
 
@@ -123,7 +122,7 @@ export function signStatement<S extends Statement>(statement: S, signer: Signer)
   }
   const body = encode(statement);
   const bytes = encode({ body, sig: signer.sign(CONTEXT, body) });
-  return { hash: hashOf(body), statement, bytes };
+  return { hash: sha256Hex(body), statement, bytes };
 }
 
 /**
@@ -146,7 +145,7 @@ export function readStatement(bytes: Uint8Array, { verified = false } = {}): Sig
     });
   }
   if (!verified) verifySignature(statement.data.by, CONTEXT, body, sig);
-  return { hash: hashOf(body), statement: statement.data, bytes };
+  return { hash: sha256Hex(body), statement: statement.data, bytes };
 }
 
 /** The first statement of a namespace, signed by the genesis key; `nonce` is 16 random bytes. */
@@ -162,12 +161,4 @@ export function foundNamespace(
 export function recoveryKeyFromSeed(seed: Uint8Array): Signer {
   if (seed.length !== 32) throw new PatchcordError('invalid_input', 'A recovery seed has 32 bytes.');
   return signerFromSeed(seed);
-}
-
-export function sha256Hex(bytes: Uint8Array): string {
-  return digest('sha256', bytes, 'hex');
-}
-
-function hashOf(body: Uint8Array): string {
-  return sha256Hex(body);
 }

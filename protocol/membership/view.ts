@@ -1,9 +1,10 @@
 import { encode } from '../codec.ts';
+import { sha256Hex } from '../digest.ts';
 import { MEMBERS_MAX } from '../limits.ts';
 import type { Levels } from './authority.ts';
 import { applyClaim, applyRelease, forgetMachine, type Claims } from './claims.ts';
 import { ADMIN_LEVEL, isBefore, type History } from './history.ts';
-import { sha256Hex, type Role, type Statement } from './statement.ts';
+import type { Role, Statement } from './statement.ts';
 
 export interface Member {
   peerId: string;

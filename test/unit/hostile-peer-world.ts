@@ -3,7 +3,7 @@ import { systemRandom } from '../../daemon/clock.ts';
 import type { Log } from '../../daemon/log.ts';
 import type { Session } from '../../mcp/messenger.ts';
 import type { Party } from '../../protocol/letter.ts';
-import { sha256Hex } from '../../protocol/membership/statement.ts';
+import { sha256Hex } from '../../protocol/digest.ts';
 import { HandPeer } from './hand-peer.ts';
 import { hostileWorld, id, type HostileWorld } from './postoffice-world.ts';
 import { startMachine, turn, type TestMachine } from './wire.ts';
