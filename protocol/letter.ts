@@ -1,7 +1,15 @@
 import { z } from 'zod';
 import { encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
-import { CONTENT_LENGTH_MAX, SEQUENCE_MAX, THREAD_LENGTH_MAX } from './limits.ts';
+import {
+  CONTENT_LENGTH_MAX,
+  EPOCH_MAX,
+  HOPS_MAX,
+  REPLY_WITHIN_MS_MAX,
+  REPLY_WITHIN_MS_MIN,
+  SEQUENCE_MAX,
+  THREAD_LENGTH_MAX,
+} from './limits.ts';
 import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
 
 /**
@@ -10,6 +18,12 @@ import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
  * `message` and `void` take a place in the sequence of their line (one sender, one recipient); `unsend` and
  * `receipts` are idempotent and have no order.
  */
+
+/**
+ * Which numbering of lines a place belongs to: a machine that may have lost what it sent begins a new one, higher
+ * than every one before. Absent in the first.
+ */
+const zEpoch = z.int().min(1).max(EPOCH_MAX).optional();
 
 /** An agent as letters name it: the id decides, the name is what the sender's machine calls it. */
 const zParty = z.strictObject({ id: zAgentId, name: zName });
@@ -20,6 +34,7 @@ const zMessage = z.strictObject({
   id: zMessageId,
   /** Place in the line, from 1. */
   seq: z.int().min(1).max(SEQUENCE_MAX),
+  epoch: zEpoch,
   from: zParty,
   to: zParty,
   content: z.string().max(CONTENT_LENGTH_MAX),
@@ -28,6 +43,12 @@ const zMessage = z.strictObject({
   reply_to: zMessageId.optional(),
   /** This message closes its thread. */
   resolve: z.literal(true).optional(),
+  /** With `resolve`: the last place of the recipient's own line that had been taken in by then. */
+  seen: z.strictObject({ epoch: zEpoch, seq: z.int().min(0).max(SEQUENCE_MAX) }).optional(),
+  /** How many messages agents have answered one another with up to this one, since a person spoke. */
+  hops: z.int().min(1).max(HOPS_MAX).optional(),
+  /** An answer is asked for within this time, by each side's own clock, in milliseconds. */
+  reply_within: z.int().min(REPLY_WITHIN_MS_MIN).max(REPLY_WITHIN_MS_MAX).optional(),
   /** Shared by the copies of one send_message to several recipients. */
   group: zMessageId.optional(),
   /** The sender's clock; shown, never used for order. */
@@ -41,6 +62,7 @@ const zVoid = z.strictObject({
   k: z.literal('void'),
   id: zMessageId,
   seq: z.int().min(1).max(SEQUENCE_MAX),
+  epoch: zEpoch,
   from: zParty,
   to: zParty,
 });

@@ -67,6 +67,13 @@ export const RETENTION_MS = 7 * 24 * 3_600_000;
 export const OUTBOX_MAX = 50_000;
 /** Last place in one line of sender and recipient; stored keys give it twelve digits. Wire. */
 export const SEQUENCE_MAX = 2 ** 39;
+/** Last epoch of a machine's lines: the time at which it began, in milliseconds. Wire. */
+export const EPOCH_MAX = 2 ** 48;
+/** Most hops that a chain of answers may count. Wire. */
+export const HOPS_MAX = 1_000_000;
+/** An answer may be asked for within this time at the earliest, and at the latest. Wire. */
+export const REPLY_WITHIN_MS_MIN = 1_000;
+export const REPLY_WITHIN_MS_MAX = 7 * 24 * 3_600_000;
 /** Messages that one agent's inbox holds unread. */
 export const INBOX_MAX = 50_000;
 /** A gap in one sender's sequence holds later messages back for at most this long. */
