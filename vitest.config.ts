@@ -12,6 +12,7 @@ export default defineConfig({
       project('model', 120_000),
       project('sim', 240_000),
       project('e2e', 120_000),
+      project('crash', 240_000),
     ],
   },
 });

@@ -49,9 +49,10 @@ export class DaemonProcess {
   env: Record<string, string> = {};
   #port: string | undefined;
 
-  constructor(label: string) {
+  /** `parent`: the folder in which the home is made. */
+  constructor(label: string, parent: string = tmpdir()) {
     this.label = label;
-    this.home = mkdtempSync(join(tmpdir(), `patchcord-${label}-`));
+    this.home = mkdtempSync(join(parent, `patchcord-${label}-`));
   }
 
   /** Starts the daemon and resolves when it is ready; on the port that it had before, if any. */

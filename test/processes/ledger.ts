@@ -1,5 +1,17 @@
 import type { MessageView } from '../../protocol/views.ts';
 
+/** What a ledger comes to. `flagged`: shown with a gap before them, or after later ones, for which there is no cause. */
+export interface Figures {
+  acknowledged: number;
+  unanswered: number;
+  shown: number;
+  shownAgain: number;
+  lost: number;
+  duplicated: number;
+  reordered: number;
+  flagged: number;
+}
+
 /** What the clients saw, as they saw it: it is their word that decides what is lost, not the system's. */
 export class Ledger {
   /** Messages that the sender was told are accepted, by sender: the counters in their content. */
@@ -47,12 +59,12 @@ export class Ledger {
     return this.#acknowledgedCount;
   }
 
-  /** About how many messages are accepted and not yet shown. */
-  get ahead(): number {
-    return this.#acknowledgedCount - this.#seen.size;
+  /** About how many messages of a sender are accepted and not yet shown. */
+  ahead(sender: string): number {
+    return listOf(this.#acknowledged, sender).length - listOf(this.#shown, sender).length;
   }
 
-  figures() {
+  figures(): Figures {
     const reordered = [...this.#shown.values()].flatMap((counters) =>
       counters.filter((counter, index) => index > 0 && counter <= counters[index - 1]!),
     );
@@ -64,7 +76,6 @@ export class Ledger {
       lost: this.lost().length,
       duplicated: this.#duplicated,
       reordered: reordered.length,
-      /** Shown with a gap before them, or after later ones: there is no cause for it here. */
       flagged: this.#flagged,
     };
   }

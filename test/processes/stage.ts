@@ -7,15 +7,15 @@ export class Stage {
   readonly #agents: McpAgent[] = [];
 
   /** A machine whose daemon runs. */
-  async machine(label: string): Promise<DaemonProcess> {
-    const machine = this.home(label);
+  async machine(label: string, parent?: string): Promise<DaemonProcess> {
+    const machine = this.home(label, parent);
     await machine.start();
     return machine;
   }
 
   /** A machine whose daemon was never started. */
-  home(label: string): DaemonProcess {
-    const machine = new DaemonProcess(label);
+  home(label: string, parent?: string): DaemonProcess {
+    const machine = new DaemonProcess(label, parent);
     this.#machines.push(machine);
     return machine;
   }
