@@ -22,8 +22,8 @@ const stage = new Stage();
 let kills = 0;
 
 try {
-  const machines = await Promise.all(['alpha', 'beta', 'gamma'].map((label) => stage.machine(label)));
-  const [a, b, c] = machines as [(typeof machines)[0], (typeof machines)[0], (typeof machines)[0]];
+  const machines = await Promise.all([stage.machine('alpha'), stage.machine('beta'), stage.machine('gamma')]);
+  const [a, b, c] = machines;
   await mesh('team', a, b, c);
   const traffic = new Traffic([
     [a, b],

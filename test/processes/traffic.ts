@@ -9,6 +9,8 @@ import { Ledger } from './ledger.ts';
 const AHEAD_MAX = 80;
 /** All that was acknowledged is shown within this time of the last fault. */
 const DRAIN_MS_MAX = 60_000;
+/** A daemon that is to end itself does so within this time. */
+const END_MS_MAX = 30_000;
 /** How a session says that its daemon has died. */
 const LOST = ['daemon_unreachable', 'unknown_session'];
 
@@ -115,6 +117,13 @@ export class Traffic {
     while (this.ledger.acknowledgedCount < until) await this.until(this.#acknowledged.rung());
   }
 
+  /** Waits until hardly anything that was acknowledged is not shown yet, so that no sender is about to pause. */
+  async level(): Promise<void> {
+    const { ledger } = this;
+    const behind = () => this.#lanes.some(({ sender }) => ledger.ahead(sender.address) > AHEAD_MAX / 4);
+    while (behind()) await this.until(this.#shown.rung());
+  }
+
   /** Waits for something. Rejects as `more` does. */
   async until<T>(event: Promise<T>): Promise<T> {
     const gone = await Promise.race([event.then((value) => ({ value })), this.#failed]);
@@ -148,7 +157,8 @@ export class Traffic {
   /** Waits for a daemon that ends itself. */
   async ended(machine: DaemonProcess): Promise<void> {
     const child = machine.process!;
-    if (child.exitCode === null && child.signalCode === null) await this.until(once(child, 'exit'));
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    await this.until(once(child, 'exit', { signal: AbortSignal.timeout(END_MS_MAX) }));
   }
 
   /** Stops sending, and reading when all that was acknowledged is shown or nothing more comes. */
