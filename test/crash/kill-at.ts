@@ -11,7 +11,7 @@ const [when, name] = (process.env['PATCHCORD_TEST_KILL'] ?? '').split(' ');
 const step = STORE_STEPS.find((one) => one.name === name);
 
 type Write = (this: unknown, operations: readonly Written[], options: object) => Promise<void>;
-// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as daemon/store/level-kv.ts calls it
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion, typescript/unbound-method -- as daemon/store/level-kv.ts calls it
 const write = Level.prototype.batch as unknown as Write;
 let seen = 0;
 
