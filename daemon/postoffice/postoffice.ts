@@ -1,26 +1,15 @@
-import { hex } from '../../protocol/digest.ts';
-import { openEnvelope, readAddress, sealEnvelope } from '../../protocol/envelope.ts';
-import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
-import type { Frame, FrameOf } from '../../protocol/frame.ts';
-import { envelopeHash } from '../../protocol/held-receipt.ts';
-import type { Letter } from '../../protocol/letter.ts';
-import { UNSEND_ANSWER_MS } from '../../protocol/limits.ts';
+import { sealEnvelope } from '../../protocol/envelope.ts';
+import { asPatchcordError } from '../../protocol/errors.ts';
+import type { FrameOf } from '../../protocol/frame.ts';
 import { isUsable } from '../../protocol/prekey.ts';
-import {
-  receiptOf,
-  signReceipt,
-  verifyReceipt,
-  type Receipt,
-  type ReceiptState,
-} from '../../protocol/receipt.ts';
+import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import type { Clock, Timer } from '../clock.ts';
-import type { Random } from '../clock.ts';
+import type { Clock, Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
-import { lives, lostName } from '../directory/listings.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
+import type { HeldStore } from '../store/held-store.ts';
 import type {
   Accepted,
   MailRecord,
@@ -31,35 +20,30 @@ import type {
   Released,
   Settled,
 } from '../store/mail-store.ts';
-import type { HeldStore } from '../store/held-store.ts';
-import { CarriedMail } from './carried.ts';
+import { Arrivals, type ParcelAnswer } from './arrivals.ts';
+import type { CarriedMail } from './carried.ts';
 import { CourierRun } from './courier-run.ts';
 import { Deposits, withdrawalOf } from './deposits.ts';
 import { Mailbox } from './mailbox.ts';
 import { OutboxEnds } from './outbox-ends.ts';
+import { assertReceiptFor } from './receipt-for.ts';
 import { Settlements } from './settlements.ts';
 import { Slices } from './slices.ts';
-
-type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
-
-/** Envelopes that were taken lately, by hash: a second mailbox that holds one need not send it. */
-const TAKEN_MAX = 8_192;
+import { takeBack } from './taking-back.ts';
 
 /** No bound: between two agents of one machine nothing is in the way. */
 const LOCAL_WINDOW: Window = { frames: 512, sizeBytes: 8 * 1024 * 1024 };
 
 /**
- * Carries mail between home machines: out of the outbox until it is acknowledged, and in through every check
- * before it is stored. It acknowledges a parcel only after the store has fsynced it. Mail between two agents of
- * one machine takes the same way without the wire.
+ * Carries mail between home machines: out of the outbox until it is acknowledged, here, and in through every check
+ * before it is stored, in arrivals.ts. Mail between two agents of one machine takes the same way without the wire.
  */
 export class Postoffice {
   readonly settlements: Settlements;
   readonly mailbox: Mailbox;
   readonly outboxEnds: OutboxEnds;
   readonly #deposits: Deposits;
-  /** Hashes in hex. */
-  readonly #taken = new Set<string>();
+  readonly #arrivals: Arrivals;
   readonly #mail: MailStore;
   readonly #network: Network;
   readonly #directory: Directory;
@@ -69,14 +53,12 @@ export class Postoffice {
   readonly #boot: string;
   readonly #onReleased: (released: readonly Released[]) => void;
   readonly #couriers = new Map<string, CourierRun>();
-  readonly #prekeys: PrekeyRing;
   readonly #random: Random;
   /** See SealContext in protocol/envelope.ts. */
   readonly #bootSecret: Uint8Array;
   readonly #slices: Slices;
   /** Links whose machine has not told its prekey yet: nothing can be sealed to it. */
   readonly #unkeyed = new Map<string, Window>();
-  #gapTimer: { timer: Timer; atMs: number } | undefined;
 
   constructor(parts: {
     mail: MailStore;
@@ -101,12 +83,19 @@ export class Postoffice {
     this.#log = parts.log;
     this.#boot = parts.boot;
     this.#onReleased = parts.onReleased;
-    this.#prekeys = parts.prekeys;
     this.#random = parts.random;
     this.#bootSecret = parts.random.bytes(32);
     this.#slices = new Slices(parts.clock, parts.log);
     this.settlements = new Settlements(parts.clock);
     this.mailbox = new Mailbox(parts);
+    this.#arrivals = new Arrivals({
+      ...parts,
+      hold: (depositor, frame) => this.mailbox.hold(depositor, frame),
+      onSettled: (machine, number) => this.#settled(machine, number),
+      onReceipt: ({ sender: agent, id: messageId, state }) =>
+        this.settlements.announce({ agent, messageId, kind: 'message', state }),
+      appended: (machine) => this.#appended({ machines: [machine] }),
+    });
     this.outboxEnds = new OutboxEnds({
       ...parts,
       self: parts.signer.peerId,
@@ -125,7 +114,7 @@ export class Postoffice {
 
   async start(): Promise<void> {
     this.#courier(this.#signer.peerId).linkUp(LOCAL_WINDOW);
-    await this.#giveUpGaps();
+    await this.#arrivals.start();
     this.mailbox.start();
     this.#deposits.update();
     this.outboxEnds.start();
@@ -135,7 +124,7 @@ export class Postoffice {
     this.outboxEnds.stop();
     this.#deposits.stop();
     this.mailbox.stop();
-    this.#gapTimer?.timer.cancel();
+    this.#arrivals.stop();
     for (const courier of this.#couriers.values()) courier.stop();
   }
 
@@ -155,35 +144,23 @@ export class Postoffice {
   }
 
   /** Takes a message back, waiting a few seconds for the recipient's machine to say whether it was in time. */
-  async takeBack(agent: string, record: MailRecord): Promise<'unsent' | 'already_read' | 'requested'> {
-    const messageId = record.message.id;
-    const neverLeft = (machine: string, entry: OutboxEntry) => this.#neverLeft(machine, entry);
-    const decide = () => this.#mail.takeBack({ agent, messageId, neverLeft, boot: this.#boot });
-    const answer = this.settlements.next(
+  takeBack(agent: string, record: MailRecord): ReturnType<typeof takeBack> {
+    return takeBack(
+      {
+        mail: this.#mail,
+        settlements: this.settlements,
+        boot: this.#boot,
+        neverLeft: (machine, entry) => this.#neverLeft(machine, entry),
+        withhold: (machine, number, decide) => this.#withhold(machine, number, decide),
+        withdraw: ({ machine, ns, message: letter, held }) =>
+          this.#deposits.withdraw(machine, { ns, letter }, held ?? []),
+        onSettled: (machine, number) => this.#settled(machine, number),
+        appended: (machine) => this.#appended({ machines: [machine] }),
+        isUp: (machine) => this.#isUp(machine),
+      },
       agent,
-      messageId,
-      UNSEND_ANSWER_MS,
-      ({ kind }) => kind !== 'message',
+      record,
     );
-    const outcome =
-      record.outbox === undefined ? await decide() : await this.#withhold(record, record.outbox, decide);
-    if (outcome.status !== 'asked') {
-      answer.forget();
-      return outcome.status === 'unknown' ? 'requested' : outcome.status;
-    }
-    if (outcome.replaced !== undefined) this.#settled(record.machine, outcome.replaced);
-    if (record.held)
-      this.#deposits.withdraw(record.machine, { ns: record.ns, letter: record.message }, record.held);
-    this.#appended({ machines: [record.machine] });
-    const settled = this.#isUp(record.machine) ? await answer.promise : undefined;
-    if (!settled) {
-      answer.forget();
-      await this.#mail.unsendAsked(agent, messageId);
-      return 'requested';
-    }
-    // Given up meanwhile: its machine has not answered.
-    if (settled.state === 'refused' || settled.state === 'expired') return 'requested';
-    return settled.state === 'unsent' ? 'unsent' : 'already_read';
   }
 
   linkUp(machine: string, { frames, sizeBytes }: Window): void {
@@ -219,7 +196,7 @@ export class Postoffice {
   /** A parcel from a linked machine; answers it by an ack or a refusal. */
   parcel(machine: string, frame: FrameOf<'parcel'>): void {
     this.#slices.run(() => {
-      void this.#parcel(machine, frame).then((told) => this.#network.send(machine, [told]));
+      void this.#arrivals.parcel(machine, frame).then((told) => this.#network.send(machine, [told]));
     });
   }
 
@@ -232,25 +209,13 @@ export class Postoffice {
 
   /** Takes what comes by another way than a link, such as the mail of one bundle. */
   carried(): CarriedMail {
-    return new CarriedMail({
-      mail: this.#mail,
-      signer: this.#signer,
-      clock: this.#clock,
-      boot: this.#boot,
-      open: (envelope) => this.#open(envelope),
-      takeReceipts: (ns, letter) => this.#takeReceipts(ns, letter),
-      take: ({ from: machine, ns, letter }, relayedIn) =>
-        this.#guarded(machine, 0, () => this.#take({ machine, n: 0, ns, letter }, relayedIn)),
-      appended: (machine) => this.#appended({ machines: [machine] }),
-    });
+    return this.#arrivals.carried();
   }
 
   /** What a mailbox holds for this machine: asks for what it does not have. */
-  offered(machine: string, { ns, hashes }: FrameOf<'offer'>): void {
-    if (!this.#directory.shares(ns, machine)) return;
-    const have = hashes.filter((hash) => this.#taken.has(hex(hash)));
-    const want = hashes.filter((hash) => !this.#taken.has(hex(hash)));
-    this.#network.send(machine, [{ t: 'take', ns, want, have }]);
+  offered(machine: string, frame: FrameOf<'offer'>): void {
+    const take = this.#arrivals.wanted(machine, frame);
+    if (take) this.#network.send(machine, [take]);
   }
 
   /** The answer of a linked machine to a parcel of ours. */
@@ -287,107 +252,6 @@ export class Postoffice {
     this.#ended(settled);
   }
 
-  async #parcel(machine: string, frame: FrameOf<'parcel'>): Promise<Frame> {
-    const { n, envelope } = frame;
-    const answer = await this.#guarded(machine, n, async () => {
-      if (readAddress(envelope).to !== this.#signer.peerId) return this.mailbox.hold(machine, frame);
-      const { ns, from, letter } = this.#open(envelope);
-      if (from === machine) return this.#take({ machine, n, ns, letter });
-      const told = await this.#takeRelayed({ machine: from, n, ns, letter });
-      this.#appended({ machines: [from] });
-      return told;
-    });
-    if (answer.t === 'ack' && answer.held === undefined) this.#remember(envelope);
-    return answer;
-  }
-
-  /** Runs what answers a parcel, and answers for it when it throws. */
-  async #guarded<A extends Frame>(
-    machine: string,
-    n: number,
-    run: () => Promise<A>,
-  ): Promise<A | FrameOf<'refuse'>> {
-    try {
-      return await run();
-    } catch (error) {
-      const fault = asPatchcordError(error);
-      if (fault.code === 'internal') this.#log.error({ machine, error }, 'a parcel could not be handled');
-      else this.#log.warn({ machine, code: fault.code }, 'refused a parcel');
-      return { t: 'refuse', n, code: fault.code, retry: fault.retryable || fault.code === 'internal' };
-    }
-  }
-
-  /**
-   * Takes what a mailbox passed on. The mailbox is told that it may go, and nothing else; the sender's machine is told
-   * by a letter of its own, also when it is refused for good.
-   */
-  async #takeRelayed(arrival: Arrival): Promise<ParcelAnswer> {
-    const { machine, n, ns, letter } = arrival;
-    const answer = await this.#guarded(machine, n, () => this.#take(arrival, this.#boot));
-    if (answer.t === 'ack') return { t: 'ack', n };
-    if (letter.k === 'receipts' || answer.retry) return answer;
-    const refused = receiptOf(ns, letter, 'refused', this.#clock.now());
-    await this.#mail.tell(machine, ns, signReceipt(refused, this.#signer), this.#boot);
-    return answer;
-  }
-
-  /** Runs every check on a letter, stores it, and says what the sender's machine is to be told. */
-  async #take({ machine, n, ns, letter }: Arrival, relayedIn?: string): Promise<ParcelAnswer> {
-    const nowMs = this.#clock.now();
-    if (letter.k === 'receipts') {
-      await this.#takeReceipts(ns, letter);
-      return { t: 'ack', n };
-    }
-    this.#assertParties(machine, ns, letter);
-    if (letter.k === 'unsend') {
-      const { receipt } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
-      return { t: 'ack', n, receipt };
-    }
-    const received = await this.#mail.receive({ ns, machine, letter, nowMs, relayedIn });
-    if (!received.taken) return { t: 'refuse', n, code: received.code, retry: received.retry };
-    if (received.gapDueAtMs !== undefined) this.#watchGaps(received.gapDueAtMs);
-    if (received.released.length > 0) this.#onReleased(received.released);
-    return { t: 'ack', n, receipt: received.receipt };
-  }
-
-  /** Says how many of the receipts told something new. */
-  async #takeReceipts(ns: string, letter: Letter & { k: 'receipts' }): Promise<number> {
-    const taken = await this.#mail.receiveReceipts(ns, letter.receipts.map(verifyReceipt));
-    for (const { receipt, settled, released } of taken) {
-      if (settled) this.#settled(settled.machine, settled.number);
-      this.#announce(receipt);
-      if (released.length > 0) this.#onReleased(released);
-    }
-    return taken.length;
-  }
-
-  /** The letter, and the machine that signed it, whoever brought it. */
-  #open(envelope: Uint8Array): { ns: string; from: string; letter: Letter } {
-    const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
-    if (!this.#directory.shares(ns, from)) {
-      throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');
-    }
-    return { ns, from, letter };
-  }
-
-  #remember(envelope: Uint8Array): void {
-    this.#taken.add(hex(envelopeHash(envelope)));
-    if (this.#taken.size > TAKEN_MAX) this.#taken.delete(this.#taken.keys().next().value!);
-  }
-
-  /** The recipient lives here, and the sender lives where the letter comes from, under the name it uses. */
-  #assertParties(machine: string, ns: string, letter: Exclude<Letter, { k: 'receipts' }>): void {
-    if (this.#directory.agents.get(letter.to.id)?.ns !== ns) {
-      throw new PatchcordError('unknown_recipient', 'No such agent on this machine.');
-    }
-    if (lives(this.#directory, ns, machine, letter.from)) return;
-    if (lostName(this.#directory, ns, machine, letter.from)) {
-      throw new PatchcordError('name_taken', 'The sender uses a name that another agent holds.');
-    }
-    // Its claim may still be on the way: not now, rather than never.
-    throw new PatchcordError('peer_unreachable', 'The sender is not known to live on that machine.');
-  }
-
   #courier(machine: string): CourierRun {
     let courier = this.#couriers.get(machine);
     if (!courier) {
@@ -398,10 +262,8 @@ export class Postoffice {
     return courier;
   }
 
-  readonly #transmitHere = ({ number: n, ns, letter }: OutboxEntry): void => {
-    const { peerId } = this.#signer;
-    const answer = this.#guarded(peerId, n, () => this.#take({ machine: peerId, n, ns, letter }));
-    void answer.then((frame) => this.answered(peerId, frame));
+  readonly #transmitHere = (entry: OutboxEntry): void => {
+    void this.#arrivals.local(entry).then((answer) => this.answered(this.#signer.peerId, answer));
   };
 
   #transmitTo(machine: string): (entry: OutboxEntry) => void {
@@ -413,7 +275,7 @@ export class Postoffice {
   }
 
   /** Keeps an entry from its machine and from mailboxes while it is decided whether it goes at all. */
-  #withhold<T>({ machine }: MailRecord, number: number, decide: () => Promise<T>): Promise<T> {
+  #withhold<T>(machine: string, number: number, decide: () => Promise<T>): Promise<T> {
     return this.#courier(machine).withhold(number, () => this.#deposits.withhold(machine, number, decide));
   }
 
@@ -461,55 +323,4 @@ export class Postoffice {
     if (about) this.settlements.announce(about);
     if (released && released.length > 0) this.#onReleased(released);
   }
-
-  #announce(receipt: Receipt): void {
-    const { sender, id, state } = receipt;
-    this.settlements.announce({ agent: sender, messageId: id, kind: 'message', state });
-  }
-
-  #watchGaps(atMs: number): void {
-    if (this.#gapTimer && this.#gapTimer.atMs <= atMs) return;
-    this.#gapTimer?.timer.cancel();
-    const timer = this.#clock.after(Math.max(0, atMs - this.#clock.now()), () => {
-      this.#gapTimer = undefined;
-      void this.#giveUpGaps();
-    });
-    this.#gapTimer = { timer, atMs };
-  }
-
-  async #giveUpGaps(): Promise<void> {
-    try {
-      const { released, dueAtMs } = await this.#mail.giveUpGaps(this.#clock.now());
-      if (dueAtMs !== undefined) this.#watchGaps(dueAtMs);
-      if (released.length > 0) this.#onReleased(released);
-    } catch (error) {
-      this.#log.error({ error }, 'overdue gaps could not be given up');
-      this.#watchGaps(this.#clock.now() + 5_000);
-    }
-  }
-}
-
-/** A letter that was opened, by whose machine, under which number of the parcel. */
-interface Arrival {
-  machine: string;
-  n: number;
-  ns: string;
-  letter: Letter;
-}
-
-/** A state is claimed only with the home machine's own receipt for that very message. */
-function assertReceiptFor(entry: OutboxEntry, machine: string, receipt: Receipt | undefined): void {
-  const { letter, ns } = entry;
-  if (letter.k === 'receipts') return;
-  const states: ReceiptState[] = ['delivered', 'read', 'deferred', 'replied', 'unsent'];
-  const matches =
-    receipt !== undefined &&
-    receipt.by === machine &&
-    receipt.ns === ns &&
-    receipt.id === letter.id &&
-    receipt.sender === letter.from.id &&
-    receipt.recipient === letter.to.id &&
-    states.includes(receipt.state);
-  if (!matches)
-    throw new PatchcordError('signature_invalid', 'An acknowledgement without the receipt for its message.');
 }

@@ -1,0 +1,249 @@
+import { hex } from '../../protocol/digest.ts';
+import { openEnvelope, readAddress } from '../../protocol/envelope.ts';
+import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
+import type { Frame, FrameOf } from '../../protocol/frame.ts';
+import { envelopeHash } from '../../protocol/held-receipt.ts';
+import type { Letter } from '../../protocol/letter.ts';
+import { receiptOf, signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
+import type { Signer } from '../../protocol/signing.ts';
+import type { Clock, Timer } from '../clock.ts';
+import type { Directory } from '../directory/directory.ts';
+import { lives, lostName } from '../directory/listings.ts';
+import type { Log } from '../log.ts';
+import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
+import type { MailStore, OutboxEntry, Released } from '../store/mail-store.ts';
+import { CarriedMail } from './carried.ts';
+
+export type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
+
+/** Envelopes that were taken lately, by hash: a second mailbox that holds one need not send it. */
+const TAKEN_MAX = 8_192;
+
+/** After a failure of the store, overdue gaps are looked at again. */
+const GAPS_AGAIN_MS = 5_000;
+
+/** A letter that was opened, by whose machine, under which number of the parcel. */
+interface Arrival {
+  machine: string;
+  n: number;
+  ns: string;
+  letter: Letter;
+}
+
+export interface ArrivalParts {
+  mail: MailStore;
+  directory: Directory;
+  prekeys: PrekeyRing;
+  signer: Signer;
+  clock: Clock;
+  log: Log;
+  /** This start of the daemon. */
+  boot: string;
+  /** Keeps what is for a third machine. */
+  hold: (depositor: string, frame: FrameOf<'parcel'>) => Promise<Frame>;
+  /** A letter of receipts answered an entry of the outbox. */
+  onSettled: (machine: string, number: number) => void;
+  /** A letter told something new of a message that was sent from here. */
+  onReceipt: (receipt: Receipt) => void;
+  /** Called for what became visible to an agent of this machine. */
+  onReleased: (released: readonly Released[]) => void;
+  /** The outbox for that machine has something new. */
+  appended: (machine: string) => void;
+}
+
+/**
+ * The receiving side of the post office: what comes by link, by mailbox, by bundle, or from another agent of this
+ * machine goes through every check before it is stored, and is answered only after the store has fsynced it.
+ */
+export class Arrivals {
+  readonly #mail: MailStore;
+  readonly #directory: Directory;
+  readonly #signer: Signer;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #boot: string;
+  readonly #prekeys: PrekeyRing;
+  readonly #hold: ArrivalParts['hold'];
+  readonly #onSettled: ArrivalParts['onSettled'];
+  readonly #onReceipt: ArrivalParts['onReceipt'];
+  readonly #onReleased: ArrivalParts['onReleased'];
+  readonly #appended: ArrivalParts['appended'];
+  /** Hashes in hex. */
+  readonly #taken = new Set<string>();
+  #gapTimer: { timer: Timer; atMs: number } | undefined;
+
+  constructor(parts: ArrivalParts) {
+    this.#mail = parts.mail;
+    this.#directory = parts.directory;
+    this.#signer = parts.signer;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#boot = parts.boot;
+    this.#prekeys = parts.prekeys;
+    this.#hold = parts.hold;
+    this.#onSettled = parts.onSettled;
+    this.#onReceipt = parts.onReceipt;
+    this.#onReleased = parts.onReleased;
+    this.#appended = parts.appended;
+  }
+
+  async start(): Promise<void> {
+    await this.#giveUpGaps();
+  }
+
+  stop(): void {
+    this.#gapTimer?.timer.cancel();
+  }
+
+  /** Takes a parcel from a linked machine and says what answers it. Never rejects. */
+  async parcel(machine: string, frame: FrameOf<'parcel'>): Promise<Frame> {
+    const { n, envelope } = frame;
+    const answer = await this.#guarded(machine, n, async () => {
+      if (readAddress(envelope).to !== this.#signer.peerId) return this.#hold(machine, frame);
+      const { ns, from, letter } = this.#open(envelope);
+      if (from === machine) return this.#take({ machine, n, ns, letter });
+      const told = await this.#takeRelayed({ machine: from, n, ns, letter });
+      this.#appended(from);
+      return told;
+    });
+    if (answer.t === 'ack' && answer.held === undefined) this.#remember(envelope);
+    return answer;
+  }
+
+  /** Takes what one agent of this machine sends to another. Never rejects. */
+  local({ number: n, ns, letter }: OutboxEntry): Promise<ParcelAnswer> {
+    const machine = this.#signer.peerId;
+    return this.#guarded(machine, n, () => this.#take({ machine, n, ns, letter }));
+  }
+
+  /** Takes what comes by another way than a link, such as the mail of one bundle. */
+  carried(): CarriedMail {
+    return new CarriedMail({
+      mail: this.#mail,
+      signer: this.#signer,
+      clock: this.#clock,
+      boot: this.#boot,
+      open: (envelope) => this.#open(envelope),
+      takeReceipts: (ns, letter) => this.#takeReceipts(ns, letter),
+      take: ({ from: machine, ns, letter }, relayedIn) =>
+        this.#guarded(machine, 0, () => this.#take({ machine, n: 0, ns, letter }, relayedIn)),
+      appended: this.#appended,
+    });
+  }
+
+  /** What this machine wants of that which a mailbox holds for it; undefined when that is none of its namespaces. */
+  wanted(mailbox: string, { ns, hashes }: FrameOf<'offer'>): FrameOf<'take'> | undefined {
+    if (!this.#directory.shares(ns, mailbox)) return undefined;
+    const have = hashes.filter((hash) => this.#taken.has(hex(hash)));
+    const want = hashes.filter((hash) => !this.#taken.has(hex(hash)));
+    return { t: 'take', ns, want, have };
+  }
+
+  /** Runs what answers a parcel, and answers for it when it throws. */
+  async #guarded<A extends Frame>(
+    machine: string,
+    n: number,
+    run: () => Promise<A>,
+  ): Promise<A | FrameOf<'refuse'>> {
+    try {
+      return await run();
+    } catch (error) {
+      const fault = asPatchcordError(error);
+      if (fault.code === 'internal') this.#log.error({ machine, error }, 'a parcel could not be handled');
+      else this.#log.warn({ machine, code: fault.code }, 'refused a parcel');
+      return { t: 'refuse', n, code: fault.code, retry: fault.retryable || fault.code === 'internal' };
+    }
+  }
+
+  /**
+   * Takes what a mailbox passed on. The mailbox is told that it may go, and nothing else; the sender's machine is told
+   * by a letter of its own, also when it is refused for good.
+   */
+  async #takeRelayed(arrival: Arrival): Promise<ParcelAnswer> {
+    const { machine, n, ns, letter } = arrival;
+    const answer = await this.#guarded(machine, n, () => this.#take(arrival, this.#boot));
+    if (answer.t === 'ack') return { t: 'ack', n };
+    if (letter.k === 'receipts' || answer.retry) return answer;
+    const refused = receiptOf(ns, letter, 'refused', this.#clock.now());
+    await this.#mail.tell(machine, ns, signReceipt(refused, this.#signer), this.#boot);
+    return answer;
+  }
+
+  /** Runs every check on a letter, stores it, and says what the sender's machine is to be told. */
+  async #take({ machine, n, ns, letter }: Arrival, relayedIn?: string): Promise<ParcelAnswer> {
+    const nowMs = this.#clock.now();
+    if (letter.k === 'receipts') {
+      await this.#takeReceipts(ns, letter);
+      return { t: 'ack', n };
+    }
+    this.#assertParties(machine, ns, letter);
+    if (letter.k === 'unsend') {
+      const { receipt } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
+      return { t: 'ack', n, receipt };
+    }
+    const received = await this.#mail.receive({ ns, machine, letter, nowMs, relayedIn });
+    if (!received.taken) return { t: 'refuse', n, code: received.code, retry: received.retry };
+    if (received.gapDueAtMs !== undefined) this.#watchGaps(received.gapDueAtMs);
+    if (received.released.length > 0) this.#onReleased(received.released);
+    return { t: 'ack', n, receipt: received.receipt };
+  }
+
+  /** Says how many of the receipts told something new. */
+  async #takeReceipts(ns: string, letter: Letter & { k: 'receipts' }): Promise<number> {
+    const taken = await this.#mail.receiveReceipts(ns, letter.receipts.map(verifyReceipt));
+    for (const { receipt, settled, released } of taken) {
+      if (settled) this.#onSettled(settled.machine, settled.number);
+      this.#onReceipt(receipt);
+      if (released.length > 0) this.#onReleased(released);
+    }
+    return taken.length;
+  }
+
+  /** The letter, and the machine that signed it, whoever brought it. */
+  #open(envelope: Uint8Array): { ns: string; from: string; letter: Letter } {
+    const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
+    if (!this.#directory.shares(ns, from)) {
+      throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');
+    }
+    return { ns, from, letter };
+  }
+
+  #remember(envelope: Uint8Array): void {
+    this.#taken.add(hex(envelopeHash(envelope)));
+    if (this.#taken.size > TAKEN_MAX) this.#taken.delete(this.#taken.keys().next().value!);
+  }
+
+  /** The recipient lives here, and the sender lives where the letter comes from, under the name it uses. */
+  #assertParties(machine: string, ns: string, letter: Exclude<Letter, { k: 'receipts' }>): void {
+    if (this.#directory.agents.get(letter.to.id)?.ns !== ns) {
+      throw new PatchcordError('unknown_recipient', 'No such agent on this machine.');
+    }
+    if (lives(this.#directory, ns, machine, letter.from)) return;
+    if (lostName(this.#directory, ns, machine, letter.from)) {
+      throw new PatchcordError('name_taken', 'The sender uses a name that another agent holds.');
+    }
+    // Its claim may still be on the way: not now, rather than never.
+    throw new PatchcordError('peer_unreachable', 'The sender is not known to live on that machine.');
+  }
+
+  #watchGaps(atMs: number): void {
+    if (this.#gapTimer && this.#gapTimer.atMs <= atMs) return;
+    this.#gapTimer?.timer.cancel();
+    const timer = this.#clock.after(Math.max(0, atMs - this.#clock.now()), () => {
+      this.#gapTimer = undefined;
+      void this.#giveUpGaps();
+    });
+    this.#gapTimer = { timer, atMs };
+  }
+
+  async #giveUpGaps(): Promise<void> {
+    try {
+      const { released, dueAtMs } = await this.#mail.giveUpGaps(this.#clock.now());
+      if (dueAtMs !== undefined) this.#watchGaps(dueAtMs);
+      if (released.length > 0) this.#onReleased(released);
+    } catch (error) {
+      this.#log.error({ error }, 'overdue gaps could not be given up');
+      this.#watchGaps(this.#clock.now() + GAPS_AGAIN_MS);
+    }
+  }
+}
