@@ -2,7 +2,7 @@ import { HELD_SWEEP_INTERVAL_MS, RETENTION_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { Log } from '../log.ts';
-import type { MailStore, OutboxEntry, RefusedAll, Settled } from '../store/mail-store.ts';
+import type { Expired, MailStore, OutboxEntry, RefusedAll, Settled } from '../store/mail-store.ts';
 
 /** After a failure of the store, what cannot be delivered any more is ended later. */
 const AGAIN_MS = 5_000;
@@ -18,6 +18,7 @@ export class OutboxEnds {
   readonly #log: Log;
   readonly #self: string;
   readonly #neverLeft: (machine: string, entry: OutboxEntry) => boolean;
+  readonly #withdraw: (machine: string, entry: OutboxEntry) => void;
   readonly #onEnded: (machine: string, number: number, settled: Settled) => void;
   #givingUp = false;
   #giveUpAgain = false;
@@ -31,6 +32,8 @@ export class OutboxEnds {
     self: string;
     /** Whether it is certain that no other machine has seen an entry. */
     neverLeft: (machine: string, entry: OutboxEntry) => boolean;
+    /** Takes back the copies that mailboxes hold of an entry. */
+    withdraw: (machine: string, entry: OutboxEntry) => void;
     /** An entry is out of the outbox. */
     onEnded: (machine: string, number: number, settled: Settled) => void;
   }) {
@@ -40,6 +43,7 @@ export class OutboxEnds {
     this.#log = parts.log;
     this.#self = parts.self;
     this.#neverLeft = parts.neverLeft;
+    this.#withdraw = parts.withdraw;
     this.#onEnded = parts.onEnded;
   }
 
@@ -96,10 +100,13 @@ export class OutboxEnds {
       const beforeMs = this.#clock.now() - RETENTION_MS;
       for (const machine of await this.#mail.outboxMachines()) {
         const neverLeft = (entry: OutboxEntry) => this.#neverLeft(machine, entry);
-        for (let more = true; more;) {
-          const expired = await this.#mail.expire(machine, beforeMs, neverLeft);
-          for (const one of expired.settled) this.#onEnded(machine, one.number, one);
-          ({ more } = expired);
+        for (let after: number | undefined = 0; after !== undefined;) {
+          const expired: Expired = await this.#mail.expire(machine, beforeMs, after, neverLeft);
+          for (const { entry, ...settled } of expired.settled) {
+            this.#onEnded(machine, entry.number, settled);
+            this.#withdraw(machine, entry);
+          }
+          after = expired.next;
         }
       }
     } catch (error) {

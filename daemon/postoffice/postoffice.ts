@@ -100,6 +100,7 @@ export class Postoffice {
       ...parts,
       self: parts.signer.peerId,
       neverLeft: (machine, entry) => this.#neverLeft(machine, entry),
+      withdraw: (machine, entry) => this.#deposits.withdraw(machine, entry, entry.held ?? []),
       onEnded: (machine, number, settled) => {
         this.#settled(machine, number);
         this.#ended(settled);

@@ -1,4 +1,5 @@
 import { UNSEND_ANSWER_MS } from '../../protocol/limits.ts';
+import type { ReceiptState } from '../../protocol/receipt.ts';
 import type { MailRecord, MailStore, OutboxEntry } from '../store/mail-store.ts';
 import type { Settlements } from './settlements.ts';
 
@@ -29,7 +30,13 @@ export async function takeBack(
   const { mail, settlements, boot, neverLeft } = parts;
   const { message, machine, outbox } = record;
   const decide = () => mail.takeBack({ agent, messageId: message.id, neverLeft, boot });
-  const answer = settlements.next(agent, message.id, UNSEND_ANSWER_MS, ({ kind }) => kind !== 'message');
+  // A letter of its home machine may say what it came to before the answer does.
+  const answer = settlements.next(
+    agent,
+    message.id,
+    UNSEND_ANSWER_MS,
+    ({ kind, state }) => kind !== 'message' || (state !== 'held' && state !== 'delivered'),
+  );
   const outcome = outbox === undefined ? await decide() : await parts.withhold(machine, outbox, decide);
   if (outcome.status !== 'asked') {
     answer.forget();
@@ -41,10 +48,14 @@ export async function takeBack(
   const settled = parts.isUp(machine) ? await answer.promise : undefined;
   if (!settled) {
     answer.forget();
-    await mail.unsendAsked(agent, message.id);
-    return 'requested';
+    const state = await mail.unsendAsked(agent, message.id);
+    return state === undefined ? 'requested' : outcomeOf(state);
   }
-  // Given up meanwhile: its machine has not answered.
-  if (settled.state === 'refused' || settled.state === 'expired') return 'requested';
-  return settled.state === 'unsent' ? 'unsent' : 'already_read';
+  return outcomeOf(settled.state);
+}
+
+/** What its machine said, or 'requested' when it was given up before that. */
+function outcomeOf(state: ReceiptState): 'unsent' | 'already_read' | 'requested' {
+  if (state === 'refused' || state === 'expired') return 'requested';
+  return state === 'unsent' ? 'unsent' : 'already_read';
 }

@@ -48,8 +48,8 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
       transact(async (tx) => ({ machines: await mark(tx, agent, marked, { sign, boot, nowMs }) })),
     refuseAll: (machine, ns, code, after, neverLeft) =>
       transact((tx) => refuseAll(tx, { machine, ns, code, after, neverLeft }, newNotice)),
-    expire: (machine, beforeMs, neverLeft) =>
-      transact((tx) => expire(tx, { machine, beforeMs, neverLeft }, newNotice)),
+    expire: (machine, beforeMs, after, neverLeft) =>
+      transact((tx) => expire(tx, { machine, beforeMs, after, neverLeft }, newNotice)),
     unsendAsked: (agent, messageId) => transact((tx) => unsendAsked(tx, agent, messageId)),
     markHeld: (machine, number, mailbox) => transact((tx) => markHeld(tx, machine, number, mailbox)),
     tell: (machine, ns, receipt, boot) =>

@@ -55,6 +55,8 @@ export async function notifyOfEnd(
   before: MailRecord,
   after: MailRecord,
   make: NewNotice,
+  /** The request to take it back ended without an answer. */
+  unanswered = false,
 ): Promise<Released[]> {
   const { id, to } = after.message;
   const which = `Your message ${id} to ${to.name}`;
@@ -71,7 +73,9 @@ export async function notifyOfEnd(
     const unsent = after.status === 'unsent';
     const text = unsent
       ? `${which} was taken back, as you asked: it was not read.`
-      : `${which} could not be taken back: it was ${after.status === 'delivered' ? 'shown' : after.status} already.`;
+      : unanswered
+        ? `${which} could not be taken back: its machine has not confirmed it. It was delivered, and may have been read.`
+        : `${which} could not be taken back: it was ${after.status === 'delivered' ? 'shown' : after.status} already.`;
     return [await notify(tx, agent, after, { kind: 'unsend', text, make })];
   }
   return [];

@@ -8,6 +8,7 @@ import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
 import { key, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
 import type {
   Accepted,
+  Expired,
   MailRecord,
   Outgoing,
   OutboxEntry,
@@ -144,9 +145,9 @@ export async function settle(
   // A void takes the place of a message that has left: its end says nothing of that one.
   if (status === ended && (answer.mayHaveArrived || letter.k === 'void')) after.mayHaveArrived = true;
   tx.put(key.history(agent, record.number), after);
-  const released = await notifyOfEnd(tx, agent, record, after, newNotice);
+  const released = await notifyOfEnd(tx, agent, record, after, newNotice, isAsking && !answer.receipt);
   return {
-    about: { agent, messageId: letter.id, kind: letter.k, state: said },
+    about: { agent, messageId: letter.id, kind: letter.k, state: (isAsking && local) || said },
     ...(released.length > 0 && { released }),
   };
 }
@@ -174,34 +175,43 @@ export async function refuseAll(
   return { numbers: entries.map(({ number }) => number), settled, next: page.at(-1)?.number };
 }
 
-/** Settles as expired what was queued for a machine before a time. */
+/**
+ * Settles as expired what one page of the outbox holds from before a time. Not all of it lies in the order of age:
+ * what takes a message back is as old as the message.
+ */
 export async function expire(
   tx: Tx,
-  request: { machine: string; beforeMs: number; neverLeft: (entry: OutboxEntry) => boolean },
+  request: {
+    machine: string;
+    beforeMs: number;
+    after: number;
+    neverLeft: (entry: OutboxEntry) => boolean;
+  },
   newNotice: NewNotice,
-): Promise<{ settled: (Settled & { number: number })[]; more: boolean }> {
-  const { machine, beforeMs, neverLeft } = request;
-  const page = await outboxPage(tx, machine, 0, EXPIRED_MAX, REFUSED_SIZE_BYTES_MAX);
-  const over = page.filter(({ atMs }) => atMs < beforeMs);
-  const settled: (Settled & { number: number })[] = [];
-  for (const entry of over) {
+): Promise<Expired> {
+  const { machine, beforeMs, after, neverLeft } = request;
+  const page = await outboxPage(tx, machine, after, EXPIRED_MAX, REFUSED_SIZE_BYTES_MAX);
+  const settled: Expired['settled'] = [];
+  for (const entry of page) {
+    if (entry.atMs >= beforeMs) continue;
     const answer = { expired: true, mayHaveArrived: !neverLeft(entry) } as const;
-    settled.push({
-      ...(await settle(tx, machine, entry.number, answer, newNotice)),
-      number: entry.number,
-    });
+    settled.push({ ...(await settle(tx, machine, entry.number, answer, newNotice)), entry });
   }
-  // In the order of queueing but for what was taken back: one that is not over ends the search.
-  return { settled, more: over.length > 0 && over.length === page.length };
+  return { settled, next: page.at(-1)?.number };
 }
 
 /** See MailStore.unsendAsked. */
-export async function unsendAsked(tx: Tx, agent: string, messageId: string): Promise<void> {
+export async function unsendAsked(
+  tx: Tx,
+  agent: string,
+  messageId: string,
+): Promise<ReceiptState | undefined> {
   const known = await tx.get<Known>(key.known(agent, messageId));
   const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
-  // Answered meanwhile: whoever asks finds it in the history.
-  if (record?.outbox === undefined) return;
+  if (!record || record.status === 'pending') return undefined;
+  if (record.outbox === undefined) return record.status;
   tx.put(key.history(agent, record.number), { ...record, unsendAsked: true } satisfies MailRecord);
+  return undefined;
 }
 
 export async function takeBack(

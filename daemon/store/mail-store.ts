@@ -23,14 +23,21 @@ export interface MailStore {
   settle(machine: string, number: number, receipt: Receipt | undefined): Promise<Settled>;
   /** The peer refused the parcel for good. */
   refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
-  /** Ends what was queued for a machine before a time, at most 100 entries; call again while it says `more`. */
+  /**
+   * Ends what was queued for a machine before a time. One batch looks at 100 entries at most, beyond number `after`;
+   * start at 0 and call again with `next` until there is none. `neverLeft` as for refuseAll.
+   */
   expire(
     machine: string,
     beforeMs: number,
+    after: number,
     neverLeft: (entry: OutboxEntry) => boolean,
-  ): Promise<{ settled: (Settled & { number: number })[]; more: boolean }>;
-  /** The sender of a message was told `requested`: it is to hear how its taking back ends. */
-  unsendAsked(agent: string, messageId: string): Promise<void>;
+  ): Promise<Expired>;
+  /**
+   * The sender of a message is told `requested`, and is to hear how its taking back ends. If that has ended meanwhile,
+   * there will be no notice, and the state that the message has come to is given back instead.
+   */
+  unsendAsked(agent: string, messageId: string): Promise<ReceiptState | undefined>;
   /** A mailbox holds a copy of an entry: a message climbs to `held`. */
   markHeld(machine: string, number: number, mailbox: string): Promise<Settled>;
   /** Queues a receipt for the home machine of a message's sender. */
@@ -197,6 +204,13 @@ export interface Settled {
 export interface RefusedAll {
   numbers: number[];
   settled: Settled[];
+  /** Where to go on; undefined at the end. */
+  next: number | undefined;
+}
+
+/** What expired, each with the entry as it was, and what that meant. */
+export interface Expired {
+  settled: (Settled & { entry: OutboxEntry })[];
   /** Where to go on; undefined at the end. */
   next: number | undefined;
 }

@@ -172,9 +172,9 @@ class Pair {
       deepEqual(numbers, reference.refuseAll(ns));
       equal(settled.length, numbers.length);
     } else if (k === 'expire') {
-      const { settled } = await store.expire(THERE, reference.nowMs - ms, () => true);
+      const { settled } = await store.expire(THERE, reference.nowMs - ms, 0, () => true);
       deepEqual(
-        settled.map(({ number }) => number),
+        settled.map(({ entry }) => entry.number),
         reference.expire(reference.nowMs - ms),
       );
     } else if (k === 'tell') {

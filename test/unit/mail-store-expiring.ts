@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Expired } from '../../daemon/store/mail-store.ts';
 import {
   ada,
   type At,
@@ -28,32 +29,32 @@ export function expireTests({ store, world }: At): void {
   const expireAll = async (beforeMs: number, machine = THERE) => {
     const settled = [];
     let calls = 0;
-    for (let more = true; more;) {
-      const expired = await store().expire(machine, beforeMs, () => true);
+    for (let after: number | undefined = 0; after !== undefined;) {
+      const expired: Expired = await store().expire(machine, beforeMs, after, () => true);
       expect(expired.settled.length).toBeLessThanOrEqual(100);
       settled.push(...expired.settled);
-      ({ more } = expired);
+      after = expired.next;
       calls += 1;
     }
-    return { settled, numbers: settled.map(({ number }) => number), calls };
+    return { settled, numbers: settled.map(({ entry }) => entry.number), calls };
   };
 
   describe('expiry', () => {
     test('says nothing of an empty outbox', async () => {
-      expect(await store().expire(THERE, NOW, () => true)).toEqual({ settled: [], more: false });
+      expect(await store().expire(THERE, NOW, 0, () => true)).toEqual({ settled: [], next: undefined });
     });
 
     test('ends what is older than that, and nothing else', async () => {
       for (const message of [1, 2, 3]) await store().accept(outgoing(message, { nowMs: NOW + message }));
       expect((await expireAll(NOW + 1)).numbers).toEqual([]);
       const { settled, calls } = await expireAll(NOW + 3);
-      expect(calls).toBe(1);
+      expect(calls).toBe(2);
       expect(settled).toEqual(
         await Promise.all(
           [1, 2].map(async (message) => ({
             about: { agent: ada.id, messageId: id(message), kind: 'message', state: 'expired' },
             released: await releasedOf(store(), message),
-            number: message,
+            entry: expect.objectContaining({ number: message, atMs: NOW + message }),
           })),
         ),
       );
@@ -70,7 +71,8 @@ export function expireTests({ store, world }: At): void {
     test('ends what is held too', async () => {
       await store().accept(outgoing(1));
       await store().markHeld(THERE, 1, ELSEWHERE);
-      expect((await expireAll(NOW + 1)).numbers).toEqual([1]);
+      const { settled } = await expireAll(NOW + 1);
+      expect(settled).toMatchObject([{ entry: { number: 1, held: [ELSEWHERE], letter: { id: id(1) } } }]);
       expect(await statusOf(store(), 1)).toBe('expired');
     });
 
@@ -90,7 +92,7 @@ export function expireTests({ store, world }: At): void {
       );
       const { numbers, calls } = await expireAll(NOW + 1);
       expect(numbers).toEqual(numbersTo(220));
-      expect(calls).toBe(3);
+      expect(calls).toBe(4);
       expect(await store().outboxCount(THERE)).toBe(10);
       const notices = await noticesOf(store());
       expect(notices.map(({ about }) => about)).toEqual(numbersTo(220).map(id));
@@ -116,7 +118,7 @@ export function expireTests({ store, world }: At): void {
       await store().receive(incoming(11, 1));
       await store().confirm(ada.id, [1], BOOT, NOW);
       const { settled } = await expireAll(NOW + 1);
-      expect(settled).toEqual([{ number: 1 }]);
+      expect(settled).toEqual([{ entry: expect.objectContaining({ number: 1 }) }]);
       expect(await store().outboxMachines()).toEqual([]);
       expect(await noticesOf(store())).toEqual([]);
       expect(await statusOf(store(), 11)).toBe('read');
@@ -140,6 +142,27 @@ export function expireTests({ store, world }: At): void {
       expect((await outboxOf(store())).map(({ number }) => number)).toEqual([2]);
     });
 
+    test('finds what was taken back behind many that are younger', async () => {
+      await store().accept(outgoing(1));
+      await Promise.all(
+        numbersTo(150, 2).map((message) => store().accept(outgoing(message, { nowMs: NOW + 5 }))),
+      );
+      await takeBack(1);
+      expect((await expireAll(NOW + 1)).numbers).toEqual([151]);
+      expect(await statusOf(store(), 1)).toBe('expired');
+      expect(await store().outboxCount(THERE)).toBe(149);
+    });
+
+    test('of a request to take back ends that alone: its message was delivered', async () => {
+      for (const message of [1, 2]) await store().accept(outgoing(message));
+      for (const message of [1, 2]) await store().settle(THERE, message, receipt(message, 'delivered'));
+      for (const message of [1, 2]) await takeBack(message);
+      await store().unsendAsked(ada.id, id(2));
+      await expireAll(NOW + 1);
+      expect([await statusOf(store(), 1), await statusOf(store(), 2)]).toEqual(['delivered', 'delivered']);
+      expect(await noticesOf(store())).toEqual([{ kind: 'unsend', about: id(2), status: 'pending' }]);
+    });
+
     test('does not undo what is known to have come further', async () => {
       await store().accept(outgoing(1));
       await store().receive(incoming(2, 1, { reply_to: id(1) }));
@@ -158,11 +181,11 @@ export function expireTests({ store, world }: At): void {
     test('survives a restart, and is not done when the disk did not take it', async () => {
       for (const message of [1, 2]) await store().accept(outgoing(message));
       world().allowWrites(0);
-      await expect(store().expire(THERE, NOW + 1, () => true)).rejects.toThrow('');
+      await expect(store().expire(THERE, NOW + 1, 0, () => true)).rejects.toThrow('');
       await world().reopen();
       expect([await store().outboxCount(THERE), await noticesOf(store())]).toEqual([2, []]);
       world().allowWrites(1);
-      await store().expire(THERE, NOW + 1, () => true);
+      await store().expire(THERE, NOW + 1, 0, () => true);
       await world().reopen();
       expect(await store().outboxMachines()).toEqual([]);
       expect(await noticesOf(store())).toHaveLength(2);

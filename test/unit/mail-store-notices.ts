@@ -74,7 +74,7 @@ const ENDS: [what: string, kind: NoticeKind, text: RegExp, end: (store: MailStor
     /to bob expired/,
     async (store) => {
       await store.accept(outgoing(1));
-      return store.expire(THERE, NOW + 1, () => true);
+      return store.expire(THERE, NOW + 1, 0, () => true);
     },
   ],
   [
@@ -144,7 +144,7 @@ export function noticeTests({ store, world }: At): void {
         expect(await store().settle(THERE, number, receipt(1, 'unsent'))).toEqual({});
       }
       await store().refuseAll(THERE, NS, 'not_member', 0, () => true);
-      await store().expire(THERE, NOW + 1, () => true);
+      await store().expire(THERE, NOW + 1, 0, () => true);
       await store().unsendAsked(ada.id, id(1));
       expect(await noticesOf(store())).toEqual([{ kind, about: id(1), status: 'pending' }]);
       expect(await statusOf(store(), 1)).toBe(after);
@@ -283,7 +283,7 @@ export function unsendAskedTests({ store, world }: At): void {
       await takeBack(store(), 1);
       await store().settle(THERE, 2, receipt(1, 'unsent'));
       const before = await store().find(ada.id, id(1));
-      await store().unsendAsked(ada.id, id(1));
+      expect(await store().unsendAsked(ada.id, id(1))).toBe('unsent');
       expect(await store().find(ada.id, id(1))).toEqual(before);
       await store().receiveReceipts(NS, [receipt(1, 'unsent'), receipt(1, 'read')]);
       expect(await noticesOf(store())).toEqual([]);
@@ -301,7 +301,7 @@ export function unsendAskedTests({ store, world }: At): void {
     test('twice brings one notice', async () => {
       await askBack(store());
       expect(await takeBack(store(), 1)).toEqual({ status: 'asked', machine: THERE, number: 2 });
-      await store().unsendAsked(ada.id, id(1));
+      expect(await store().unsendAsked(ada.id, id(1))).toBeUndefined();
       await store().settle(THERE, 2, receipt(1, 'unsent'));
       expect(await noticesOf(store())).toHaveLength(1);
     });
@@ -324,14 +324,14 @@ export function unsendAskedTests({ store, world }: At): void {
       await store().refuse(THERE, 2, 'unknown_recipient');
       expect(await noticesOf(store())).toEqual([{ kind: 'unsend', about: id(1), status: 'pending' }]);
       expect((await store().pending(ada.id, 9))[0]!.message.content).toContain(
-        'could not be taken back: it was shown already',
+        'could not be taken back: its machine has not confirmed it. It was delivered, and may have been read.',
       );
       expect(await statusOf(store(), 1)).toBe('delivered');
     });
 
     test.for<[what: string, end: (store: MailStore) => Promise<unknown>, kind: NoticeKind]>([
       ['refused', (mail) => mail.refuse(THERE, 2, 'forbidden'), 'refused'],
-      ['expired', (mail) => mail.expire(THERE, NOW + 1, () => true), 'expired'],
+      ['expired', (mail) => mail.expire(THERE, NOW + 1, 0, () => true), 'expired'],
     ])('of a message that is %s brings that notice alone', async ([, end, kind]) => {
       await askBack(store());
       await end(store());

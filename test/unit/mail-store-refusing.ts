@@ -110,7 +110,7 @@ export function refuseAllTests({ store, world }: At): void {
       expect(settled).toEqual([
         {},
         { about: { agent: ada.id, messageId: id(2), kind: 'void', state: 'refused' } },
-        { about: { agent: ada.id, messageId: id(1), kind: 'unsend', state: 'delivered' } },
+        { about: { agent: ada.id, messageId: id(1), kind: 'unsend', state: 'refused' } },
         {
           about: { agent: ada.id, messageId: id(3), kind: 'void', state: 'refused' },
           released: await releasedOf(store(), 3),
