@@ -24,6 +24,21 @@ export const RECEIPT_STATES = [
 export type ReceiptState = (typeof RECEIPT_STATES)[number];
 export const zReceiptState = z.enum(RECEIPT_STATES);
 
+/** What only the recipient's home machine can say of a message, and all that it may say. */
+const HOME_STATES: ReadonlySet<ReceiptState> = new Set([
+  'delivered',
+  'read',
+  'deferred',
+  'replied',
+  'unsent',
+  'refused',
+]);
+
+/** Whether a state is the recipient's home machine's to claim; the others the sender's machine knows by itself. */
+export function isHomeState(state: ReceiptState): boolean {
+  return HOME_STATES.has(state);
+}
+
 const RUNG: Record<ReceiptState, number> = {
   queued: 0,
   held: 1,

@@ -22,12 +22,17 @@ const TAKEN_MAX = 8_192;
 /** After a failure of the store, overdue gaps are looked at again. */
 const GAPS_AGAIN_MS = 5_000;
 
-/** A letter that was opened, by whose machine, under which number of the parcel. */
-interface Arrival {
-  machine: string;
-  n: number;
+/** A letter that was opened, and the machine that signed it. */
+export interface Opened {
   ns: string;
+  from: string;
   letter: Letter;
+}
+
+/** What answers a letter that somebody else brought, and whether an answer for its sender's machine was queued. */
+export interface Relayed {
+  answer: ParcelAnswer;
+  told: boolean;
 }
 
 export interface ArrivalParts {
@@ -100,11 +105,10 @@ export class Arrivals {
     const { n, envelope } = frame;
     const answer = await this.#guarded(machine, n, async () => {
       if (readAddress(envelope).to !== this.#signer.peerId) return this.#hold(machine, frame);
-      const { ns, from, letter } = this.#open(envelope);
-      if (from === machine) return this.#take({ machine, n, ns, letter });
-      const told = await this.#takeRelayed({ machine: from, n, ns, letter });
-      this.#appended(from);
-      return told;
+      const opened = this.#open(envelope);
+      if (opened.from === machine) return (await this.#take(n, opened)).answer;
+      const { answer: own } = await this.#takeRelayed(n, opened);
+      return own.t === 'ack' ? { t: 'ack', n } : own;
     });
     if (answer.t === 'ack' && answer.held === undefined) this.#remember(envelope);
     return answer;
@@ -112,22 +116,17 @@ export class Arrivals {
 
   /** Takes what one agent of this machine sends to another. Never rejects. */
   local({ number: n, ns, letter }: OutboxEntry): Promise<ParcelAnswer> {
-    const machine = this.#signer.peerId;
-    return this.#guarded(machine, n, () => this.#take({ machine, n, ns, letter }));
+    const from = this.#signer.peerId;
+    return this.#guarded(from, n, async () => (await this.#take(n, { ns, from, letter })).answer);
   }
 
   /** Takes what comes by another way than a link, such as the mail of one bundle. */
   carried(): CarriedMail {
     return new CarriedMail({
       mail: this.#mail,
-      signer: this.#signer,
-      clock: this.#clock,
-      boot: this.#boot,
       open: (envelope) => this.#open(envelope),
       takeReceipts: (ns, letter) => this.#takeReceipts(ns, letter),
-      take: ({ from: machine, ns, letter }, relayedIn) =>
-        this.#guarded(machine, 0, () => this.#take({ machine, n: 0, ns, letter }, relayedIn)),
-      appended: this.#appended,
+      takeRelayed: (opened) => this.#takeRelayed(0, opened),
     });
   }
 
@@ -156,36 +155,47 @@ export class Arrivals {
   }
 
   /**
-   * Takes what a mailbox passed on. The mailbox is told that it may go, and nothing else; the sender's machine is told
-   * by a letter of its own, also when it is refused for good.
+   * Takes what was not brought by the machine that signed it. That one is answered by a letter of its own, also when
+   * it is refused for good; the same answer waits there once, however often the letter is passed on.
    */
-  async #takeRelayed(arrival: Arrival): Promise<ParcelAnswer> {
-    const { machine, n, ns, letter } = arrival;
-    const answer = await this.#guarded(machine, n, () => this.#take(arrival, this.#boot));
-    if (answer.t === 'ack') return { t: 'ack', n };
-    if (letter.k === 'receipts' || answer.retry) return answer;
-    const refused = receiptOf(ns, letter, 'refused', this.#clock.now());
-    await this.#mail.tell(machine, ns, signReceipt(refused, this.#signer), this.#boot);
-    return answer;
+  async #takeRelayed(n: number, opened: Opened): Promise<Relayed> {
+    const { ns, from, letter } = opened;
+    let told = false;
+    const answer = await this.#guarded(from, n, async () => {
+      const taken = await this.#take(n, opened, this.#boot);
+      ({ told } = taken);
+      return taken.answer;
+    });
+    // A message whose taking back is refused has arrived: that refusal says nothing of it.
+    if (answer.t === 'refuse' && !answer.retry && (letter.k === 'message' || letter.k === 'void')) {
+      const refused = signReceipt(receiptOf(ns, letter, 'refused', this.#clock.now()), this.#signer);
+      const { machines } = await this.#mail.tell(from, ns, refused, this.#boot);
+      told = machines.length > 0;
+    }
+    if (told) this.#appended(from);
+    return { answer, told };
   }
 
   /** Runs every check on a letter, stores it, and says what the sender's machine is to be told. */
-  async #take({ machine, n, ns, letter }: Arrival, relayedIn?: string): Promise<ParcelAnswer> {
+  async #take(n: number, opened: Opened, relayedIn?: string): Promise<Relayed> {
+    const { ns, from: machine, letter } = opened;
     const nowMs = this.#clock.now();
     if (letter.k === 'receipts') {
       await this.#takeReceipts(ns, letter);
-      return { t: 'ack', n };
+      return { answer: { t: 'ack', n }, told: false };
     }
     this.#assertParties(machine, ns, letter);
     if (letter.k === 'unsend') {
-      const { receipt } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
-      return { t: 'ack', n, receipt };
+      const { receipt, told } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
+      return { answer: { t: 'ack', n, receipt }, told };
     }
     const received = await this.#mail.receive({ ns, machine, letter, nowMs, relayedIn });
-    if (!received.taken) return { t: 'refuse', n, code: received.code, retry: received.retry };
+    if (!received.taken) {
+      return { answer: { t: 'refuse', n, code: received.code, retry: received.retry }, told: false };
+    }
     if (received.gapDueAtMs !== undefined) this.#watchGaps(received.gapDueAtMs);
     if (received.released.length > 0) this.#onReleased(received.released);
-    return { t: 'ack', n, receipt: received.receipt };
+    return { answer: { t: 'ack', n, receipt: received.receipt }, told: received.told };
   }
 
   /** Says how many of the receipts told something new. */
@@ -200,7 +210,7 @@ export class Arrivals {
   }
 
   /** The letter, and the machine that signed it, whoever brought it. */
-  #open(envelope: Uint8Array): { ns: string; from: string; letter: Letter } {
+  #open(envelope: Uint8Array): Opened {
     const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
     if (!this.#directory.shares(ns, from)) {
       throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');

@@ -1,12 +1,11 @@
 import { PatchcordError } from '../../protocol/errors.ts';
-import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
+import { isHomeState, type Receipt } from '../../protocol/receipt.ts';
 import type { OutboxEntry } from '../store/mail-store.ts';
 
 /** A state is claimed only with the home machine's own receipt for that very message. Throws `signature_invalid`. */
 export function assertReceiptFor(entry: OutboxEntry, machine: string, receipt: Receipt | undefined): void {
   const { letter, ns } = entry;
   if (letter.k === 'receipts') return;
-  const states: ReceiptState[] = ['delivered', 'read', 'deferred', 'replied', 'unsent'];
   const matches =
     receipt !== undefined &&
     receipt.by === machine &&
@@ -14,7 +13,8 @@ export function assertReceiptFor(entry: OutboxEntry, machine: string, receipt: R
     receipt.id === letter.id &&
     receipt.sender === letter.from.id &&
     receipt.recipient === letter.to.id &&
-    states.includes(receipt.state);
+    receipt.state !== 'refused' &&
+    isHomeState(receipt.state);
   if (!matches)
     throw new PatchcordError('signature_invalid', 'An acknowledgement without the receipt for its message.');
 }

@@ -6,7 +6,16 @@ import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts
 import type { NewNotice } from './mail-notices.ts';
 import { accept, expire, markHeld, refuseAll, settle, takeBack, unsendAsked } from './mail-outgoing.ts';
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
-import { below, digits, key, numberOf, outboxPage, queue, readTally, type Known } from './mail-records.ts';
+import {
+  below,
+  digits,
+  key,
+  numberOf,
+  outboxPage,
+  queueReceipt,
+  readTally,
+  type Known,
+} from './mail-records.ts';
 import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken, ThreadRecord } from './mail-store.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
@@ -54,14 +63,8 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
     markHeld: (machine, number, mailbox) => transact((tx) => markHeld(tx, machine, number, mailbox)),
     tell: (machine, ns, receipt, boot) =>
       transact(async (tx) => {
-        await queue(tx, {
-          machine,
-          ns,
-          letter: { k: 'receipts', receipts: [receipt] },
-          boot,
-          atMs: newNotice().nowMs,
-        });
-        return { machines: [machine] };
+        const told = await queueReceipt(tx, { machine, ns, receipt, boot, atMs: newNotice().nowMs });
+        return { machines: told ? [machine] : [] };
       }),
     settle: (machine, number, receipt) =>
       transact((tx) => settle(tx, machine, number, { receipt }, newNotice)),
@@ -73,15 +76,15 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
         if (!placed.taken) return placed;
         const { state, released, gapDueAtMs } = placed;
         const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
-        await tellRelayed(tx, arrival, receipt);
-        return { taken: true, released, gapDueAtMs, receipt };
+        const told = await tellRelayed(tx, arrival, receipt);
+        return { taken: true, released, gapDueAtMs, receipt, told };
       }),
     receiveUnsend: (arrival) =>
       transact(async (tx) => {
         const state = await placeUnsend(tx, arrival);
         const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
-        await tellRelayed(tx, arrival, receipt);
-        return { state, receipt };
+        const told = await tellRelayed(tx, arrival, receipt);
+        return { state, receipt, told };
       }),
     receiveReceipts: (ns, receipts) =>
       transact(async (tx) => {
@@ -139,18 +142,12 @@ function reads(journal: Journal): Omit<MailStore, Writes> {
   };
 }
 
-/** What a mailbox passed on is answered to the sender's machine, wherever that is. */
+/** What a mailbox passed on is answered to the sender's machine, wherever that is; false when that answer waits. */
 async function tellRelayed(
   tx: Tx,
   { relayedIn, machine, ns, nowMs }: Pick<Arrived<unknown>, 'relayedIn' | 'machine' | 'ns' | 'nowMs'>,
   receipt: Uint8Array,
-): Promise<void> {
-  if (relayedIn === undefined) return;
-  await queue(tx, {
-    machine,
-    ns,
-    letter: { k: 'receipts', receipts: [receipt] },
-    boot: relayedIn,
-    atMs: nowMs,
-  });
+): Promise<boolean> {
+  if (relayedIn === undefined) return false;
+  return queueReceipt(tx, { machine, ns, receipt, boot: relayedIn, atMs: nowMs });
 }

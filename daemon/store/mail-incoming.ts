@@ -1,7 +1,7 @@
 import { decideArrival, decideGaps, gapDueAt, type Line } from '../../protocol/delivery/line.ts';
 import { INBOX_MAX } from '../../protocol/limits.ts';
 import type { Message, Unsend, Void } from '../../protocol/letter.ts';
-import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import { climb, isHomeState, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
 import {
@@ -86,7 +86,9 @@ export async function placeReceipt(
   const record = await tx.get<MailRecord>(key.history(receipt.sender, known.number));
   if (record?.direction !== 'sent' || record.ns !== ns || receipt.ns !== ns || record.machine !== receipt.by)
     return undefined;
-  if (record.status === 'pending') return undefined;
+  if (record.status === 'pending' || !isHomeState(receipt.state)) return undefined;
+  // It signed before that the message is there: what it refuses now is a copy, or the taking back.
+  if (receipt.state === 'refused' && record.status === 'delivered') return undefined;
   const status = climb(record.status, receipt.state);
   const settled = await answered(tx, record, receipt.state);
   if (status === record.status && !settled) return undefined;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
+import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
@@ -25,6 +26,7 @@ const PAGE = 32;
  *     outbox/MACHINE/N          OutboxEntry
  *     outbox-count/MACHINE      number
  *     outbox-number             number: last given
+ *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
  */
 export const key = {
   history: (agent: string, number: number) => `history/${agent}/${digits(number)}`,
@@ -41,6 +43,8 @@ export const key = {
   outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
   outboxCount: (machine: string) => `outbox-count/${machine}`,
   outboxNumber: 'outbox-number',
+  told: (machine: string, { ns, id, sender, recipient, state }: Receipt) =>
+    `told/${machine}/${hashed([ns, id, sender, recipient, state].join(' '))}`,
 };
 
 function hashed(text: string): string {
@@ -132,10 +136,32 @@ export async function queue(
   const { machine, ...rest } = entry;
   const number = ((await tx.get<number>(key.outboxNumber)) ?? 0) + 1;
   const sizeBytes = encodeLetter(entry.letter).length;
+  const said = onlyReceipt(entry.letter);
+  if (said) tx.put(key.told(machine, said), number);
   tx.put(key.outboxNumber, number);
   tx.put(key.outbox(machine, number), { ...rest, number, sizeBytes } satisfies OutboxEntry);
   tx.put(key.outboxCount(machine), ((await tx.get<number>(key.outboxCount(machine))) ?? 0) + 1);
   return number;
+}
+
+/**
+ * Queues one receipt, unless the same already waits for that machine, whenever it was signed; false then. Whoever
+ * passes one letter on again and again must not make the outbox grow.
+ */
+export async function queueReceipt(
+  tx: Tx,
+  answer: { machine: string; ns: string; receipt: Uint8Array; boot: string; atMs: number },
+): Promise<boolean> {
+  const { receipt, ...place } = answer;
+  const waiting = await tx.get<number>(key.told(answer.machine, readOwnReceipt(receipt)));
+  if (waiting !== undefined && (await tx.get(key.outbox(answer.machine, waiting)))) return false;
+  await queue(tx, { ...place, letter: { k: 'receipts', receipts: [receipt] } });
+  return true;
+}
+
+function onlyReceipt(letter: Letter): Receipt | undefined {
+  const [receipt, ...others] = letter.k === 'receipts' ? letter.receipts : [];
+  return receipt && others.length === 0 ? readOwnReceipt(receipt) : undefined;
 }
 
 /** Takes an entry out of the outbox and returns it. */
@@ -143,6 +169,10 @@ export async function unqueue(tx: Tx, machine: string, number: number): Promise<
   const entry = await tx.get<OutboxEntry>(key.outbox(machine, number));
   if (!entry) return undefined;
   tx.delete(key.outbox(machine, number));
+  const said = onlyReceipt(entry.letter);
+  if (said && (await tx.get<number>(key.told(machine, said))) === number) {
+    tx.delete(key.told(machine, said));
+  }
   const count = ((await tx.get<number>(key.outboxCount(machine))) ?? 1) - 1;
   if (count > 0) tx.put(key.outboxCount(machine), count);
   else tx.delete(key.outboxCount(machine));

@@ -40,7 +40,7 @@ export interface MailStore {
   unsendAsked(agent: string, messageId: string): Promise<ReceiptState | undefined>;
   /** A mailbox holds a copy of an entry: a message climbs to `held`. */
   markHeld(machine: string, number: number, mailbox: string): Promise<Settled>;
-  /** Queues a receipt for the home machine of a message's sender. */
+  /** Queues a receipt for the home machine of a message's sender, unless the same waits for it already. */
   tell(machine: string, ns: string, receipt: Uint8Array, boot: string): Promise<Queued>;
   /**
    * What waits for a machine in a namespace will never be taken: each such entry ends as if it were refused. One
@@ -59,7 +59,9 @@ export interface MailStore {
   /** A message or void from an agent's home machine. */
   receive(arrival: Arrived<Message | Void>): Promise<Received>;
   /** A request to take a message back. */
-  receiveUnsend(arrival: Arrived<Unsend>): Promise<{ state: ReceiptState; receipt: Uint8Array }>;
+  receiveUnsend(
+    arrival: Arrived<Unsend>,
+  ): Promise<{ state: ReceiptState; receipt: Uint8Array; told: boolean }>;
   /**
    * Receipts for messages that this machine's agents sent. Returns those that changed something, each with the outbox
    * entry that it settled.
@@ -221,13 +223,25 @@ export interface Arrived<L> {
   machine: string;
   letter: L;
   nowMs: number;
-  /** Set when a mailbox passed it on: in the same batch its receipt is queued for the sender's machine, under this start of the daemon. */
+  /**
+   * Set when a mailbox passed it on: in the same batch its receipt is queued for the sender's machine, under this
+   * start of the daemon, unless the same waits for it already.
+   */
   relayedIn?: string | undefined;
 }
 
 export type Received =
-  /** It is fsynced here; `receipt` says which state it reached, `released` what became visible. */
-  | { taken: true; receipt: Uint8Array; released: Released[]; gapDueAtMs: number | undefined }
+  /**
+   * It is fsynced here; `receipt` says which state it reached, `released` what became visible, `told` whether the
+   * receipt was queued.
+   */
+  | {
+      taken: true;
+      receipt: Uint8Array;
+      released: Released[];
+      gapDueAtMs: number | undefined;
+      told: boolean;
+    }
   | { taken: false; code: ErrorCode; retry: boolean };
 
 export interface Released {

@@ -70,6 +70,8 @@ export class MailReference {
   nowMs: number;
   next = 1;
   #numbers = 0;
+  /** The letters of one receipt that were queued last, by what it says. */
+  readonly #told = new Map<string, number>();
   #outboxNumbers = 0;
 
   /** Namespace of what comes in. */
@@ -97,9 +99,17 @@ export class MailReference {
     this.#queue('message', sent);
   }
 
-  /** A mailbox passed something on: what became of it is told to the sender's machine. */
-  tell(): void {
+  /** The sender's machine is to hear what became of something, unless the same waits for it already. */
+  tell(index: number, state: ReceiptState): void {
+    if (this.outbox.has(this.#told.get(`${index} ${state}`) ?? 0)) return;
+    this.#queueReceipts([this.incoming[index]!], state);
+  }
+
+  #queueReceipts(about: readonly (Incoming | Notice)[], state: ReceiptState): void {
+    const [one, ...others] = about.filter((each): each is Incoming => !isNotice(each));
+    if (!one) return;
     this.#queue('receipts');
+    if (others.length === 0) this.#told.set(`${this.incoming.indexOf(one)} ${state}`, this.#outboxNumbers);
   }
 
   /** A message or a void for its place arrives; returns the state that its receipt tells. */
@@ -164,14 +174,14 @@ export class MailReference {
   confirm(shown: readonly (Incoming | Notice)[]): void {
     const read = shown.filter(({ state }) => state === 'pending');
     for (const one of read) one.state = 'read';
-    if (!read.every(isNotice)) this.#queue('receipts');
+    this.#queueReceipts(read, 'read');
   }
 
   mark(one: Incoming | Notice, status: 'deferred' | 'replied'): void {
     if (one.state === status) return;
     const isNews = status === 'deferred' || one.state === 'pending';
     one.state = status;
-    if (isNews && !isNotice(one)) this.#queue('receipts');
+    if (isNews) this.#queueReceipts([one], status === 'deferred' ? 'deferred' : 'read');
   }
 
   /** The outbox entry was answered, by a receipt of that state or a bare acknowledgement, or it ended so. */
@@ -211,6 +221,9 @@ export class MailReference {
 
   /** A receipt came by letter; says which entry it ended. */
   receipt(sent: Sent, state: ReceiptState): number | undefined {
+    // Not the home machine's to say; or a refusal of what it has said to have.
+    if (state === 'queued' || state === 'held' || state === 'expired') return undefined;
+    if (state === 'refused' && sent.status === 'delivered') return undefined;
     const [number, waiting] = this.#waitingOf(sent);
     const ends = waiting && (waiting.k === 'message' || state !== 'delivered');
     if (ends) this.outbox.delete(number);

@@ -9,7 +9,13 @@ import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { newId } from '../../protocol/ids.ts';
 import type { Party } from '../../protocol/letter.ts';
 import { GAP_HOLD_MS } from '../../protocol/limits.ts';
-import { signReceipt, verifyReceipt, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
+import {
+  RECEIPT_STATES,
+  signReceipt,
+  verifyReceipt,
+  type Receipt,
+  type ReceiptState,
+} from '../../protocol/receipt.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 import { MemoryKv } from '../sim/memory-kv.ts';
 import { SeededRandom } from '../sim/random.ts';
@@ -68,11 +74,19 @@ const command = fc.oneof(
   { weight: 3, arbitrary: fc.record({ k: fc.constant('confirm' as const), which: at }) },
   { weight: 3, arbitrary: fc.record({ k: fc.constantFrom('defer' as const, 'reply' as const), which: at }) },
   {
-    weight: 4,
+    weight: 3,
     arbitrary: fc.record({
-      k: fc.constantFrom('settle' as const, 'settle' as const, 'refuse' as const, 'receipt' as const),
+      k: fc.constantFrom('settle' as const, 'settle' as const, 'refuse' as const),
       which: at,
       state: fc.constantFrom<ReceiptState>('delivered', 'read', 'deferred', 'replied', 'unsent', 'refused'),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      k: fc.constant('receipt' as const),
+      which: at,
+      state: fc.constantFrom(...RECEIPT_STATES),
     }),
   },
   {
@@ -180,7 +194,7 @@ class Pair {
     } else if (k === 'tell') {
       const about = { ns: NS, id: idOf(1), sender: bob.id, recipient: ada.id, at: reference.nowMs };
       await store.tell(THERE, NS, signReceipt({ ...about, state: 'refused' }, HERE), this.boot);
-      reference.tell();
+      reference.tell(0, 'refused');
     } else if (k === 'settle' || k === 'refuse' || k === 'markHeld') await this.#settle(command);
     else await this.#change(command);
   }
@@ -233,8 +247,9 @@ class Pair {
     if (k === 'message' || k === 'void') {
       const received = await store.receive(this.#letter(which, k, relayed));
       if (!received.taken) throw new Error(received.code);
-      this.#told(which, received.receipt, reference.arrive(which, k));
-      if (relayed) reference.tell();
+      const state = reference.arrive(which, k);
+      this.#told(which, received.receipt, state);
+      if (relayed) reference.tell(which, state);
     } else if (k === 'unsend') {
       const letter = { k: 'unsend' as const, id: idOf(which + 1), from: bob, to: ada };
       const { receipt } = await store.receiveUnsend({
@@ -244,8 +259,9 @@ class Pair {
         nowMs: reference.nowMs,
         relayedIn: relayed ? this.boot : undefined,
       });
-      this.#told(which, receipt, reference.withdraw(which));
-      if (relayed) reference.tell();
+      const state = reference.withdraw(which);
+      this.#told(which, receipt, state);
+      if (relayed) reference.tell(which, state);
     } else if (k === 'show') {
       const records = await store.show(ada.id, which, new Set(), reference.nowMs);
       const expected = reference.pending.slice(0, which);

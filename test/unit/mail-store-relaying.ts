@@ -161,6 +161,23 @@ export function settlingReceiptTests({ store, world }: At): void {
     store().takeBack({ agent: ada.id, messageId: id(message), neverLeft: () => false, boot: BOOT });
 
   describe('a receipt that comes by letter', () => {
+    test.for<ReceiptState>(['queued', 'held', 'expired'])(
+      'of %s is not its to say, and takes nothing out',
+      async (state) => {
+        await store().accept(outgoing(1));
+        expect(await take(1, state)).toBeUndefined();
+        expect([await statusOf(store(), 1), await store().outboxCount(THERE)]).toEqual(['queued', 1]);
+      },
+    );
+
+    test('of refused, when it had said that it has the message, is of a copy and changes nothing', async () => {
+      await store().accept(outgoing(1));
+      await store().settle(THERE, 1, receipt(1, 'delivered'));
+      await takeBack(1);
+      expect(await take(1, 'refused')).toBeUndefined();
+      expect([await statusOf(store(), 1), await store().outboxCount(THERE)]).toEqual(['delivered', 1]);
+    });
+
     test('takes its entry out, and the count is right', async () => {
       for (const message of [1, 2, 3]) await store().accept(outgoing(message));
       expect(await take(2, 'delivered')).toEqual({ settled: { machine: THERE, number: 2 }, released: [] });
@@ -291,12 +308,16 @@ export function relayedTests({ store, world }: At): void {
       expect(await store().outboxCount(THERE)).toBe(3);
     });
 
-    test('again is told again, and not seen again', async () => {
+    test('again is not seen again, and told again when that is news or was told before', async () => {
       await store().receive(relayed(incoming(1, 1)));
       expect(await receive(store(), relayed(incoming(1, 1)))).toEqual({ state: 'delivered', released: [] });
       await store().confirm(ada.id, [1], BOOT, NOW);
       expect(await receive(store(), relayed(incoming(1, 1)))).toEqual({ state: 'read', released: [] });
-      expect((await told()).map(([, state]) => state)).toEqual(['delivered', 'delivered', 'read', 'read']);
+      // The second "read" is that of the session which was shown it.
+      expect((await told()).map(([, state]) => state)).toEqual(['delivered', 'read']);
+      for (const { number } of await outboxOf(store())) await store().settle(THERE, number, undefined);
+      for (let time = 0; time < 3; time++) await store().receive(relayed(incoming(1, 1)));
+      expect(await told()).toEqual([[id(1), 'read']]);
       expect(await pendingOf(store())).toEqual([]);
       expect(await store().tally(ada.id)).toEqual({ pending: 0, deferred: 0 });
     });
@@ -358,6 +379,19 @@ export function relayedTests({ store, world }: At): void {
       expect(await receiptsFor(store())).toEqual([[{ ...said, v: 1, by: HERE.peerId }]]);
       expect(await store().settle(THERE, 1, undefined)).toEqual({});
       expect(await store().outboxMachines()).toEqual([]);
+    });
+
+    test('the same twice queues it once, while it waits', async () => {
+      const about = { ns: NS, id: id(1), sender: bob.id, recipient: ada.id } as const;
+      const say = (state: ReceiptState, at: number) =>
+        store().tell(THERE, NS, signReceipt({ ...about, state, at }, HERE), BOOT);
+      await say('refused', NOW);
+      await world().reopen();
+      expect(await say('refused', NOW + 9)).toEqual({ machines: [] });
+      expect(await say('unsent', NOW)).toEqual({ machines: [THERE] });
+      expect(await store().outboxCount(THERE)).toBe(2);
+      await store().settle(THERE, 1, undefined);
+      expect(await say('refused', NOW)).toEqual({ machines: [THERE] });
     });
   });
 }

@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Letter } from '../../protocol/letter.ts';
 import { RETENTION_MS } from '../../protocol/limits.ts';
 import type { MessageView } from '../../protocol/views.ts';
+import { HandPeer } from './hand-peer.ts';
+import { hostileWorld, id } from './postoffice-world.ts';
 import { peeked, pendingOf, rungOf, three, type Three } from './team.ts';
 import { turn } from './wire.ts';
 
@@ -76,4 +79,38 @@ test('a taking-back is answered at once by a letter that comes before the answer
   await turn();
   await turn();
   expect([status, await rungOf(all.ada, 'one')]).toEqual(['already_read', 'read']);
+});
+
+test('what is passed on again and again does not let the outbox grow', async () => {
+  const { team, desk, laptop, tower } = all;
+  await team.stop(tower);
+  const mal = await team.hand(9, desk);
+  team.cut(desk, laptop);
+  await team.say(all.ada, 'bob', 'one');
+  const [parcel] = mal.all('parcel');
+  for (let n = 0; n < 50; n++) {
+    mal.say(laptop.peerId, { t: 'parcel', n: 2 ** 40 + n, envelope: parcel!.envelope });
+    expect(await mal.answer(2 ** 40 + n)).toMatchObject({ t: 'ack' });
+  }
+  expect(laptop.kv.keys('outbox/')).toHaveLength(1);
+});
+
+test.for<[kind: 'message' | 'unsend', told: number]>([
+  ['message', 1],
+  ['unsend', 0],
+])('a %s that is refused for good each time it is passed on is told of %i times', async ([kind, told]) => {
+  const world = await hostileWorld();
+  const eve = new HandPeer(world.wire, 8);
+  await eve.start();
+  await eve.join((await world.desk.admin.invite('myproject')).ticket);
+  const nobody = { id: id(0xdd), name: 'nobody' };
+  const message = world.message(1, { to: nobody });
+  const letter: Letter =
+    kind === 'message' ? message : { k: 'unsend', id: message.id, from: message.from, to: nobody };
+  for (let n = 0; n < 5; n++) {
+    eve.say(world.desk.peerId, { t: 'parcel', n: 2 ** 40 + n, envelope: world.sealed(letter) });
+    expect(await eve.answer(2 ** 40 + n)).toMatchObject({ t: 'refuse', code: 'unknown_recipient' });
+  }
+  expect(world.desk.kv.keys('outbox/')).toHaveLength(told);
+  await world.desk.stop();
 });
