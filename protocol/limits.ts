@@ -41,8 +41,11 @@ export const PREKEY_ROTATION_MS = 24 * 3_600_000;
 export const PREKEY_VALID_MS = 72 * 3_600_000;
 /** use it for this long when there is no newer one, marked stale, */
 export const PREKEY_STALE_MS = 30 * 24 * 3_600_000;
-/** and its private part is kept for as long as mail that was sealed to it may still arrive. */
-export const PREKEY_KEPT_MS = PREKEY_STALE_MS + 7 * 24 * 3_600_000;
+/**
+ * and its private part is kept for as long as mail that was sealed to it may still arrive: a mailbox keeps it for 30
+ * days at most, and sweeps whole days.
+ */
+export const PREKEY_KEPT_MS = PREKEY_STALE_MS + 31 * 24 * 3_600_000;
 export const PREKEY_SEQUENCE_MAX = 2 ** 31;
 
 /** Members of one namespace. Wire. */

@@ -17,6 +17,8 @@ import { takeStatements } from './take-statements.ts';
 
 /** Prekeys of others that one link brings at a time; a kilobyte each. */
 const PREKEYS_TOLD_MAX = 500;
+/** Members that are told a prekey which is news: each tells as many again, so that all hear of it and the work stays small. */
+const PREKEY_PASSED_TO_MAX = 16;
 
 type SyncFrame = FrameOf<'prekey' | 'heads' | 'log' | 'key' | 'shared' | 'digest' | 'want'>;
 
@@ -200,7 +202,9 @@ export class DirectorySync {
       // Its own, or that of a member which both know: the signature is the owner's.
       const known = this.#directory.common(machine).some(({ members }) => members.has(prekey.machine));
       if (!known) throw new PatchcordError('forbidden', 'A prekey of a machine that is no member.');
+      const before = this.#directory.prekeys.get(prekey.machine)?.seq;
       await this.#directory.learnPrekey(prekey);
+      if (before !== prekey.seq) this.#passPrekeyOn(prekey, machine);
       this.#onPrekey(prekey.machine);
     } catch (error) {
       this.#log.warn({ machine, code: asPatchcordError(error).code }, 'refused a prekey');
@@ -288,6 +292,20 @@ export class DirectorySync {
       .slice(0, PREKEYS_TOLD_MAX)
       .map(({ bytes }) => ({ t: 'prekey', prekey: bytes }) as const);
     if (frames.length > 0) this.#network.send(machine, frames);
+  }
+
+  /** Tells a prekey that is news here to others: they may have no link with its owner. Known to all, it goes no further. */
+  #passPrekeyOn({ machine: owner, bytes }: Prekey, from: string): void {
+    const others = [...this.#directory.linked].filter(
+      (machine) =>
+        machine !== owner &&
+        machine !== from &&
+        this.#directory.common(machine).some(({ members }) => members.has(owner)),
+    );
+    for (let told = 0; told < PREKEY_PASSED_TO_MAX && others.length > 0; told++) {
+      const [machine] = others.splice(Math.floor(this.#random.fraction() * others.length), 1);
+      this.#network.send(machine!, [{ t: 'prekey', prekey: bytes }]);
+    }
   }
 
   #memberPrekeys({ members }: NamespaceLog): Prekey[] {

@@ -75,11 +75,14 @@ export class HandPeer {
     return openEnvelope(envelope, this.peerId, (seq) => this.#prekeys.get(seq));
   }
 
-  /** The prekey that a machine told last. */
+  /** The prekey of its own that a machine told last. */
   prekeyOf(machine: string): Prekey {
-    const told = this.frames.findLast(({ from, frame }) => from === machine && frame.t === 'prekey')?.frame;
-    if (told?.t !== 'prekey') throw new Error('no prekey was told');
-    return readPrekey(told.prekey);
+    const told = this.frames.flatMap(({ from, frame }) =>
+      from === machine && frame.t === 'prekey' ? [readPrekey(frame.prekey)] : [],
+    );
+    const own = told.findLast((prekey) => prekey.machine === machine);
+    if (!own) throw new Error('no prekey was told');
+    return own;
   }
 
   tell(to: string, prekey: Prekey): void {
