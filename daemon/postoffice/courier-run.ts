@@ -79,6 +79,12 @@ export class CourierRun {
     return !more && !loading && ready.length + inflight.size + paused.size === 0;
   }
 
+  /** Whether everything that could be brought now was refused for now. */
+  get stuck(): boolean {
+    const { loading, inflight, paused } = this.#courier;
+    return !loading && inflight.size === 0 && paused.size > 0;
+  }
+
   hasLeft(number: number): boolean {
     return this.#left.has(number);
   }

@@ -5,9 +5,9 @@ import { sha256 } from '../../protocol/digest.ts';
 import { asPatchcordError } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash, verifyHeldReceipt } from '../../protocol/held-receipt.ts';
-import { MAILBOXES_PER_RECIPIENT } from '../../protocol/limits.ts';
+import { MAILBOXES_PER_RECIPIENT, RETRY_MAX_MS } from '../../protocol/limits.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
@@ -20,6 +20,8 @@ const RUN_WINDOW: Window = { frames: 64, sizeBytes: 256 * 1024 };
 const RUNS_PER_MAILBOX_MAX = 2;
 /** Sealed envelopes that are kept so that all mailboxes of one get the same bytes. */
 const SEALED_MAX = 256;
+/** A run that its mailbox takes nothing of is not tried again before this; another mailbox may be chosen meanwhile. */
+const REST_MS = RETRY_MAX_MS;
 
 /** One mailbox that is given what waits for one machine in one namespace. */
 interface Run {
@@ -33,8 +35,8 @@ interface Run {
  * Gives what waits for a machine that is away to members that keep it. The outbox keeps its copy until the home
  * machine itself has answered, so a mailbox can only add to what is safe.
  *
- * Invariants: an entry goes to at most MAILBOXES_PER_RECIPIENT members; all get the same bytes, but for restarts; `held` is
- * said only with a mailbox's signature under those bytes.
+ * Invariants: an entry goes to at most MAILBOXES_PER_RECIPIENT members, but for a choice that changes while they are
+ * asked; all get the same bytes, but for restarts; `held` is said only with a mailbox's signature under those bytes.
  */
 export class Deposits {
   readonly #mail: MailStore;
@@ -47,6 +49,8 @@ export class Deposits {
   readonly #onHeld: (settled: Settled) => void;
   /** By `TO NS MAILBOX`. */
   readonly #runs = new Map<string, Run>();
+  /** Runs that were refused everything for now, by place, until they are tried again. */
+  readonly #resting = new Map<string, Timer>();
   /** By outbox number; the oldest goes first. */
   readonly #sealed = new Map<number, Uint8Array>();
   readonly #left = new Set<number>();
@@ -85,7 +89,9 @@ export class Deposits {
   stop(): void {
     this.#stopped = true;
     for (const run of this.#runs.values()) run.courier.stop();
+    for (const timer of this.#resting.values()) timer.cancel();
     this.#runs.clear();
+    this.#resting.clear();
   }
 
   /** Whether a member is there that would keep mail for a machine. */
@@ -95,14 +101,22 @@ export class Deposits {
 
   /** The answer of a linked machine to a parcel; false when that was none of these. */
   answered(mailbox: string, frame: FrameOf<'ack'> | FrameOf<'refuse'>): boolean {
-    for (const run of this.#runs.values()) {
+    for (const [place, run] of this.#runs) {
       const entry = run.mailbox === mailbox ? run.courier.inFlight(frame.n) : undefined;
       if (!entry) continue;
-      if (frame.t === 'refuse') run.courier.postponed(frame.n);
+      if (frame.t === 'refuse') this.#refused(place, run, frame);
       else void this.#held(run, entry, frame);
       return true;
     }
     return false;
+  }
+
+  #refused(place: string, run: Run, { n, code }: FrameOf<'refuse'>): void {
+    run.courier.postponed(n);
+    if (!run.courier.stuck) return;
+    // It stays full for a while: another one may have room.
+    if (code === 'mailbox_full') this.#rest(place, run);
+    this.update();
   }
 
   /** Handed to a mailbox since this daemon started. */
@@ -163,17 +177,40 @@ export class Deposits {
       }
     }
     for (const [place, run] of this.#runs) if (!wanted.has(place)) this.#end(place, run);
+    // Before they are told to look into the outbox again.
+    const stuck = new Map([...this.#runs].filter(([, run]) => run.courier.stuck));
     for (const [place, run] of wanted) {
       const known = this.#runs.get(place);
       if (known) known.courier.appended();
-      else if (this.#busyAt(run.mailbox) < RUNS_PER_MAILBOX_MAX) this.#start(place, run);
+      else if (this.#hasRoom(run.mailbox, stuck)) this.#start(place, run);
     }
   }
 
+  /** Whether a mailbox can be given another run; one that it takes nothing of makes room. */
+  #hasRoom(mailbox: string, stuck: Map<string, Run>): boolean {
+    if (this.#busyAt(mailbox) < RUNS_PER_MAILBOX_MAX) return true;
+    const found = [...stuck].find(([, run]) => run.mailbox === mailbox);
+    if (!found) return false;
+    stuck.delete(found[0]);
+    this.#rest(...found);
+    return true;
+  }
+
+  #rest(place: string, run: Run): void {
+    this.#end(place, run);
+    const again = () => {
+      this.#resting.delete(place);
+      this.update();
+    };
+    this.#resting.set(place, this.#clock.after(REST_MS, again));
+  }
+
   #mailboxes(to: string, ns: string): string[] {
-    const log = this.#directory.logs.get(ns);
-    const candidates = [...(log?.members.values() ?? [])]
-      .filter(({ peerId }) => peerId !== to && this.#directory.linked.has(peerId))
+    const { logs, linked } = this.#directory;
+    const candidates = [...(logs.get(ns)?.members.values() ?? [])]
+      .filter(
+        ({ peerId }) => peerId !== to && linked.has(peerId) && !this.#resting.has(`${to} ${ns} ${peerId}`),
+      )
       .map(({ peerId, role }) => ({ machine: peerId, role, uptimeMs: 0, host: peerId }));
     return chooseMailboxes(to, candidates, MAILBOXES_PER_RECIPIENT);
   }

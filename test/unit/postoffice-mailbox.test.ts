@@ -397,7 +397,7 @@ describe('a recipient that is removed', () => {
 });
 
 describe('mail that nobody fetched in time', () => {
-  test('expires with a notice, once', async () => {
+  test('expires with a notice, once', { timeout: 60_000 }, async () => {
     await laptopOff();
     await say('one');
     await all.team.clock.advance(RETENTION_MS - MINUTE_MS);
