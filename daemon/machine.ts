@@ -72,7 +72,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const held = createKvHeldStore(journal);
   const registry = createRegistry(parts, journal, {
-    onLogChanged: ({ after }) => void follow(after.id),
+    onLogChanged({ after }) {
+      messenger.membersChanged(after);
+      void follow(after.id);
+    },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
   const { directory, prekeys, keys, sync, agents } = registry;

@@ -1,5 +1,6 @@
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
 import { LABEL_LENGTH_MAX } from '../../protocol/limits.ts';
+import type { NamespaceLog } from '../../protocol/membership/log.ts';
 import type { Agents } from '../directory/agents.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import type { Released } from '../store/mail-store.ts';
@@ -44,6 +45,13 @@ export class MachineMessenger implements Messenger {
   /** Messages became visible: whoever waits for them is woken. */
   released(released: readonly Released[]): void {
     for (const agent of new Set(released.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+  }
+
+  /** The members of a namespace changed: if this machine is out, nothing will come there that is worth waiting for. */
+  membersChanged(log: NamespaceLog): void {
+    const { directory } = this.#parts;
+    if (directory.isMember(log)) return;
+    for (const [agent, desk] of this.#desks) if (directory.agents.get(agent)?.ns === log.id) desk.wake();
   }
 
   /** Ends the sessions of an agent that was removed. */

@@ -106,11 +106,12 @@ export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyC
       'Use send_message instead.',
     );
   }
-  if (record.notice) {
+  // Putting it off is the agent's own affair; anything else would be said to somebody.
+  if (record.notice && (!call.defer || call.resolve || call.content.trim() !== '')) {
     throw new PatchcordError(
       'not_addressee',
       'That is a notice of patchcord, not a message of an agent: nobody would read an answer.',
-      'To write to an agent use send_message.',
+      'To write to an agent use send_message; reply(defer=true) without content keeps the notice for later.',
     );
   }
   const silent = call.defer || call.resolve;
@@ -121,7 +122,7 @@ export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyC
   const mark = { messageId: message.id, status } as const;
   const answer: ReplyResult = {
     status: call.defer ? 'deferred' : call.resolve ? 'resolved' : 'replied',
-    to: formatAddress({ name: message.from.name, namespace: log.name }),
+    to: record.notice ? message.from.name : formatAddress({ name: message.from.name, namespace: log.name }),
     ...(message.thread ? { thread: message.thread.slug, thread_id: message.thread.root } : {}),
   };
   // Nothing to tell: the mark alone, which the sender learns by a receipt.

@@ -151,6 +151,8 @@ export class MachineSession implements Session, Consumer {
           }
           return { status: 'message', message: message!, more };
         }
+        const log = this.#parts.directory.logs.get(this.#agent.ns);
+        if (log) this.#parts.directory.assertMember(log);
         await this.#desk.arrival(this, arrivals, end);
       }
     } catch (error) {

@@ -119,6 +119,25 @@ describe('an answer to a parcel of ours', () => {
     expect(parcels()).toBe(1);
   });
 
+  test('that refuses for good brings a notice, which may be put off and tells nobody', async () => {
+    const { parcel } = await sent();
+    world.mal.say(world.desk.peerId, { t: 'refuse', n: parcel.n, code: 'unknown_recipient', retry: false });
+    await turn();
+    const { pending } = await world.ada.inbox({ all_agents: false });
+    expect(pending).toMatchObject([{ notice: 'refused', from: 'patchcord' }]);
+    const call = { message_id: pending[0]!.message_id, content: '', defer: true, resolve: false };
+    const refused = expect.objectContaining({ code: 'not_addressee' });
+    await expect(world.ada.reply({ ...call, content: 'why?' })).rejects.toEqual(refused);
+    await expect(world.ada.reply({ ...call, resolve: true })).rejects.toEqual(refused);
+    await expect(world.ada.reply({ ...call, defer: false })).rejects.toEqual(refused);
+    expect(await world.ada.reply(call)).toEqual({ status: 'deferred', to: 'patchcord' });
+    const after = await world.ada.inbox({ all_agents: false });
+    expect([after.pending, after.deferred.map(({ notice }) => notice)]).toEqual([[], ['refused']]);
+    await world.clock.advance(RETRY_MAX_MS);
+    expect(world.desk.kv.keys('outbox/')).toEqual([]);
+    expect(parcels()).toBe(1);
+  });
+
   test('that refuses for now brings it again', async () => {
     const { parcel, messageId, letter } = await sent();
     for (let time = 0; time < 3; time++) {
