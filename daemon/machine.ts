@@ -21,11 +21,14 @@ import { MachineAdmin } from './machine-admin.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
+import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
 import { Journal } from './store/journal.ts';
 import type { Kv } from './store/kv.ts';
 import { createKvHeldStore } from './store/kv-held-store.ts';
 import { createKvMailStore } from './store/kv-mail-store.ts';
+import type { NewNotice } from './store/mail-notices.ts';
+import type { Released } from './store/mail-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
@@ -66,10 +69,7 @@ export interface Machine {
 export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { signer, kv, network, clock, random, log, boot } = parts;
   const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
-  const mail = createKvMailStore(journal, signer, () => {
-    const nowMs = clock.now();
-    return { id: newId(nowMs, random.bytes), nowMs };
-  });
+  const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
   const held = createKvHeldStore(journal);
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
@@ -80,6 +80,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const { directory, prekeys, keys, sync, agents } = registry;
   await directory.load();
+  const onReleased = (released: readonly Released[]) => messenger.released(released);
+  const epochs = new Epochs({ mail, clock, log, boot, onReleased });
   const postoffice: Postoffice = new Postoffice({
     mail,
     held,
@@ -91,13 +93,18 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     random,
     log,
     boot,
-    onReleased: (released) => messenger.released(released),
+    onReleased,
   });
-  const messenger = new MachineMessenger(agents, { mail, postoffice, directory, clock, random });
+  const messenger: MachineMessenger = new MachineMessenger(agents, {
+    mail,
+    postoffice,
+    directory,
+    clock,
+    random,
+  });
   const admin = new MachineAdmin({ ...registry, messenger, mail, network, clock });
   const bundles = createBundles({
-    directory,
-    prekeys,
+    ...registry,
     postoffice,
     mail,
     signer,
@@ -110,9 +117,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     admin,
     bundles,
     async start() {
-      await prekeys.start();
+      await epochs.start();
+      await prekeys.start(epochs.current);
       await postoffice.start();
-      await network.start(handlers({ ...registry, postoffice, log }));
+      await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -124,10 +132,18 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       sync.stop();
       keys.stop();
       prekeys.stop();
+      epochs.stop();
       postoffice.stop();
       await network.stop();
       await journal.close();
     },
+  };
+}
+
+function noticesBy(clock: Clock, random: Random): NewNotice {
+  return () => {
+    const nowMs = clock.now();
+    return { id: newId(nowMs, random.bytes), nowMs };
   };
 }
 
@@ -209,6 +225,7 @@ function handlers(parts: {
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  epochs: Epochs;
   log: Log;
 }): NetworkHandlers {
   const { directory, sync, invites, standing, postoffice, log } = parts;
@@ -229,13 +246,14 @@ function handlers(parts: {
     });
   };
   return {
+    epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
-    linkUp(machine, { window }) {
+    linkUp(machine, { window, epoch }) {
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
-        postoffice.linkUp(machine, window);
+        postoffice.linkUp(machine, window, epoch);
       });
     },
     linkDown(machine) {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { isErrorCode, PatchcordError } from './errors.ts';
-import { FRAME_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
+import { EPOCH_MAX, FRAME_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
 import { LANDMARKS_MAX } from './membership/sync.ts';
 import { bytesOf, zBytes, zMessageId, zNamespaceId } from './shapes.ts';
 
@@ -14,13 +14,17 @@ export const PROTOCOL_VERSION = 1;
 const zCount = z.int().min(0);
 
 const FRAMES = {
-  /** Who speaks which version, since which start, and how much it takes unacknowledged. */
+  /**
+   * Who speaks which version, since which start, and how much it takes unacknowledged. A higher `epoch` than before:
+   * it may have lost what it acknowledged.
+   */
   hello: z.strictObject({
     t: z.literal('hello'),
     v: z.int().min(1),
     boot: zMessageId,
     window_frames: z.int().min(1).max(65_536),
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
+    epoch: z.int().min(1).max(EPOCH_MAX).optional(),
   }),
   /**
    * An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. One that is

@@ -3,6 +3,7 @@ import { encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
 import {
   CONTENT_LENGTH_MAX,
+  DOUBTS_MAX,
   EPOCH_MAX,
   HOPS_MAX,
   REPLY_WITHIN_MS_MAX,
@@ -15,8 +16,8 @@ import { zAgentId, zBytes, zMessageId, zName, zTimeMs } from './shapes.ts';
 /**
  * What travels inside an envelope, from one agent's home machine to another's.
  *
- * `message` and `void` take a place in the sequence of their line (one sender, one recipient); `unsend` and
- * `receipts` are idempotent and have no order.
+ * `message` and `void` take a place in the sequence of their line (one sender, one recipient); the others are
+ * idempotent and have no order.
  */
 
 /**
@@ -72,10 +73,39 @@ const zUnsend = z.strictObject({ k: z.literal('unsend'), id: zMessageId, from: z
 /** Signed receipts for messages that agents of the addressed machine sent; see receipt.ts. */
 const zReceipts = z.strictObject({ k: z.literal('receipts'), receipts: z.array(zBytes).min(1).max(100) });
 
-const zLetter = z.discriminatedUnion('k', [zMessage, zVoid, zUnsend, zReceipts]);
+/**
+ * Messages of the addressed machine's agents that the writer has unread, and may have shown: it was restored from a
+ * backup. Answered by `told`.
+ */
+const zDoubts = z.strictObject({
+  k: z.literal('doubts'),
+  messages: z
+    .array(z.strictObject({ id: zMessageId, from: zAgentId, to: zAgentId }))
+    .min(1)
+    .max(DOUBTS_MAX),
+});
+
+/** What the writer knows of messages that its agents sent, and the addressed machine asked about. */
+const zTold = z.strictObject({
+  k: z.literal('told'),
+  messages: z
+    .array(z.strictObject({ id: zMessageId, to: zAgentId, state: z.enum(['read', 'unsent', 'unread']) }))
+    .min(1)
+    .max(DOUBTS_MAX),
+});
+
+const zLetter = z.discriminatedUnion('k', [zMessage, zVoid, zUnsend, zReceipts, zDoubts, zTold]);
 export type Letter = z.infer<typeof zLetter>;
 export type Void = z.infer<typeof zVoid>;
 export type Unsend = z.infer<typeof zUnsend>;
+export type Doubts = z.infer<typeof zDoubts>;
+export type Told = z.infer<typeof zTold>;
+/** A letter about one message from one agent to another; it is answered by a receipt. */
+export type Addressed = Message | Void | Unsend;
+
+export function isAddressed(letter: Letter): letter is Addressed {
+  return letter.k === 'message' || letter.k === 'void' || letter.k === 'unsend';
+}
 
 /** Throws `frame_malformed`. */
 export function parseLetter(value: unknown): Letter {

@@ -72,6 +72,12 @@ export const OUTBOX_MAX = 50_000;
 export const SEQUENCE_MAX = 2 ** 39;
 /** Last epoch of a machine's lines: the time at which it began, in milliseconds. Wire. */
 export const EPOCH_MAX = 2 ** 48;
+/** Messages that one letter asks about, or tells of. Wire. */
+export const DOUBTS_MAX = 100;
+/** What a restored machine had unread stays unseen until its sender's machine has told what it knows of it, at most */
+export const DOUBT_MS = 24 * 3_600_000;
+/** A machine is sent everything again that it may have lost at most this often. */
+export const RESYNC_INTERVAL_MS = 60_000;
 /** Most hops that a chain of answers may count. Wire. */
 export const HOPS_MAX = 1_000_000;
 /** An answer may be asked for within this time at the earliest, and at the latest. Wire. */

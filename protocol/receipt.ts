@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { decode, decodeOwn, encode } from './codec.ts';
 import { PatchcordError } from './errors.ts';
+import { EPOCH_MAX } from './limits.ts';
 import { zAgentId, zBytes, zMessageId, zNamespaceId, zPeerId, zTimeMs } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
 
@@ -74,6 +75,8 @@ const zReceipt = z.strictObject({
   at: zTimeMs,
   /** The machine that says so. */
   by: zPeerId,
+  /** The epoch of that machine in which it said so: what it had before may be lost. Absent in the first. */
+  epoch: z.int().min(1).max(EPOCH_MAX).optional(),
 });
 export type Receipt = z.infer<typeof zReceipt>;
 

@@ -73,7 +73,13 @@ class Libp2pNetwork implements Network {
     const { clock, log, bootId, seed } = this.#options;
     const admission = new Admission({ handlers, clock, log });
     const node = await createNode({ seed, listen: this.#listen, gater: admission.gater });
-    const links = new LinkTable({ self: this.peerId, bootId, clock, events: this.#linkEvents(handlers) });
+    const links = new LinkTable({
+      self: this.peerId,
+      bootId,
+      epoch: () => handlers.epoch?.() ?? 0,
+      clock,
+      events: this.#linkEvents(handlers),
+    });
     const desk = new JoinDesk({ handlers, admission, clock, log, stopping: this.#stopping.signal });
     const { libp2p } = node;
     libp2p.addEventListener('connection:open', ({ detail: connection }) => {
@@ -222,6 +228,7 @@ function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
   return {
     window: { frames: hello.window_frames, sizeBytes: hello.window_bytes },
     boot: hello.boot,
+    epoch: hello.epoch ?? 0,
     address: link.address,
   };
 }

@@ -18,6 +18,8 @@ export interface LinkTableEvents {
 export interface LinkTableOptions {
   self: string;
   bootId: string;
+  /** This machine's epoch. */
+  epoch?: () => number;
   clock: Clock;
   events: LinkTableEvents;
 }
@@ -84,7 +86,7 @@ export class LinkTable {
     this.#peers.set(link.peerId, entry);
     entry.pending.set(link, settled);
     if (entry.pending.size > PENDING_MAX) oldest(entry)?.end('too many streams');
-    if (!this.#chooses(link)) link.greet(this.#options.bootId);
+    if (!this.#chooses(link)) link.greet(this.#options.bootId, this.#options.epoch?.());
   }
 
   /** Ends whatever there is with a machine. What it was sent before it may still read. */
@@ -119,7 +121,7 @@ export class LinkTable {
   }
 
   #take(entry: Entry, link: Link): void {
-    if (this.#chooses(link)) link.greet(this.#options.bootId);
+    if (this.#chooses(link)) link.greet(this.#options.bootId, this.#options.epoch?.());
     const before = entry.current;
     if (before !== undefined) {
       delete entry.current;

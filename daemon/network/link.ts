@@ -64,7 +64,7 @@ export class Link {
   }
 
   /** Says our hello. */
-  greet(bootId: string): void {
+  greet(bootId: string, epoch = 0): void {
     this.#greeted = true;
     this.#frames.send([
       {
@@ -73,6 +73,7 @@ export class Link {
         boot: bootId,
         window_frames: WINDOW_FRAMES,
         window_bytes: WINDOW_SIZE_BYTES,
+        ...(epoch > 0 && { epoch }),
       },
     ]);
   }

@@ -34,12 +34,14 @@ export interface Network {
 }
 
 export interface NetworkHandlers {
+  /** This machine's epoch, for its hello; 0 is the first. */
+  epoch?(): number;
   /** Whether a machine may hold a link; asked when a connection is encrypted and again in the link handler. */
   admits(peerId: string): boolean;
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
   admitsJoin(peerId: string): boolean;
   /** A link is up, both hellos seen. */
-  linkUp(peerId: string, link: { window: Window; boot: string; address: string }): void;
+  linkUp(peerId: string, link: { window: Window; boot: string; address: string; epoch?: number }): void;
   linkDown(peerId: string, reason: string): void;
   /** A peer was reached and would not link: it may know of a removal that this machine has not heard of. */
   refused(peerId: string): void;

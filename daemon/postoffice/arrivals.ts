@@ -3,7 +3,7 @@ import { openEnvelope, readAddress } from '../../protocol/envelope.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash } from '../../protocol/held-receipt.ts';
-import type { Letter } from '../../protocol/letter.ts';
+import { isAddressed, type Addressed, type Doubts, type Letter, type Told } from '../../protocol/letter.ts';
 import { receiptOf, signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
@@ -184,6 +184,9 @@ export class Arrivals {
       await this.#takeReceipts(ns, letter);
       return { answer: { t: 'ack', n }, told: false };
     }
+    if (!isAddressed(letter)) {
+      return { answer: await this.#takeAsked(n, { ns, from: machine, letter }), told: false };
+    }
     this.#assertParties(machine, ns, letter);
     if (letter.k === 'unsend') {
       const { receipt, told } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
@@ -196,6 +199,19 @@ export class Arrivals {
     if (received.gapDueAtMs !== undefined) this.#watchGaps(received.gapDueAtMs);
     if (received.released.length > 0) this.#onReleased(received.released);
     return { answer: { t: 'ack', n, receipt: received.receipt }, told: received.told };
+  }
+
+  /** What a machine that was restored asks, and what it is told. */
+  async #takeAsked(
+    n: number,
+    { ns, from: machine, letter }: Opened & { letter: Doubts | Told },
+  ): Promise<ParcelAnswer> {
+    const run = { boot: this.#boot, nowMs: this.#clock.now() };
+    const { refusal, released } = await this.#mail.receiveAsked({ ns, machine, letter, ...run });
+    if (refusal !== undefined) return { t: 'refuse', n, code: refusal, retry: true };
+    if (released.length > 0) this.#onReleased(released);
+    if (letter.k === 'doubts') this.#appended(machine);
+    return { t: 'ack', n };
   }
 
   /** Says how many of the receipts told something new. */
@@ -224,7 +240,7 @@ export class Arrivals {
   }
 
   /** The recipient lives here, and the sender lives where the letter comes from, under the name it uses. */
-  #assertParties(machine: string, ns: string, letter: Exclude<Letter, { k: 'receipts' }>): void {
+  #assertParties(machine: string, ns: string, letter: Addressed): void {
     if (this.#directory.agents.get(letter.to.id)?.ns !== ns) {
       throw new PatchcordError('unknown_recipient', 'No such agent on this machine.');
     }

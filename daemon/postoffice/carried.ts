@@ -1,10 +1,9 @@
 import { asPatchcordError, type ErrorCode } from '../../protocol/errors.ts';
-import type { Letter } from '../../protocol/letter.ts';
+import { isAddressed, type Addressed, type Letter } from '../../protocol/letter.ts';
 import type { MailStore } from '../store/mail-store.ts';
 import type { Opened, Relayed } from './arrivals.ts';
 
 type Receipts = Letter & { k: 'receipts' };
-type Answered = Exclude<Letter, Receipts>;
 
 /** What became of an envelope. */
 export type CarriedOutcome =
@@ -38,7 +37,12 @@ export class CarriedMail {
     try {
       const opened = this.#parts.open(envelope);
       const { ns, letter } = opened;
-      if (letter.k !== 'receipts') return await this.#letter(opened, letter);
+      if (isAddressed(letter)) return await this.#letter(opened, letter);
+      if (letter.k !== 'receipts') {
+        const { answer } = await this.#parts.takeRelayed(opened);
+        if (answer.t === 'refuse') return { kind: 'refused', code: answer.code };
+        return { kind: 'receipts', count: 0, fresh: 0 };
+      }
       const fresh = await this.#parts.takeReceipts(ns, letter);
       return { kind: 'receipts', count: letter.receipts.length, fresh };
     } catch (error) {
@@ -46,7 +50,7 @@ export class CarriedMail {
     }
   }
 
-  async #letter(opened: Opened, { k, id, to }: Answered): Promise<CarriedOutcome> {
+  async #letter(opened: Opened, { k, id, to }: Addressed): Promise<CarriedOutcome> {
     const known = await this.#parts.mail.knows(to.id, id);
     const { answer, told } = await this.#parts.takeRelayed(opened);
     if (answer.t === 'refuse') return { kind: 'refused', code: answer.code };

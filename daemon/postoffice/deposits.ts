@@ -5,6 +5,7 @@ import { sha256 } from '../../protocol/digest.ts';
 import { asPatchcordError } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash, verifyHeldReceipt } from '../../protocol/held-receipt.ts';
+import { isAddressed } from '../../protocol/letter.ts';
 import { MAILBOXES_PER_RECIPIENT, RETRY_MAX_MS } from '../../protocol/limits.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
@@ -290,6 +291,6 @@ export function withdrawalOf(signer: Signer, to: string, entry: Waiting): Uint8A
 
 /** What takes an entry back from mailboxes: only this machine can make it, and it is the same after a restart. */
 function secretOf(signer: Signer, to: string, { ns, letter }: Waiting): Uint8Array {
-  const about = letter.k === 'receipts' ? sha256(encode(letter)) : letter.id;
+  const about = isAddressed(letter) ? letter.id : sha256(encode(letter));
   return sha256(signer.sign('patchcord withdraw v1', encode([ns, to, letter.k, about])));
 }

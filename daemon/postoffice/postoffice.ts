@@ -1,6 +1,7 @@
 import { sealEnvelope } from '../../protocol/envelope.ts';
 import { asPatchcordError } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
+import { isAddressed } from '../../protocol/letter.ts';
 import { isUsable } from '../../protocol/prekey.ts';
 import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
@@ -27,6 +28,7 @@ import { Deposits, withdrawalOf } from './deposits.ts';
 import { Mailbox } from './mailbox.ts';
 import { OutboxEnds } from './outbox-ends.ts';
 import { assertReceiptFor } from './receipt-for.ts';
+import { Resyncs } from './resync.ts';
 import { Settlements } from './settlements.ts';
 import { Slices } from './slices.ts';
 import { takeBack } from './taking-back.ts';
@@ -57,8 +59,9 @@ export class Postoffice {
   /** See SealContext in protocol/envelope.ts. */
   readonly #bootSecret: Uint8Array;
   readonly #slices: Slices;
-  /** Links whose machine has not told its prekey yet: nothing can be sealed to it. */
-  readonly #unkeyed = new Map<string, Window>();
+  readonly #resyncs: Resyncs;
+  /** Links that take no mail yet: nothing can be sealed to a machine without its prekey, or more is to go before. */
+  readonly #unready = new Map<string, Window>();
 
   constructor(parts: {
     mail: MailStore;
@@ -106,6 +109,14 @@ export class Postoffice {
         this.#ended(settled);
       },
     });
+    this.#resyncs = new Resyncs({
+      ...parts,
+      onQueued: (machine, replaced) => {
+        for (const number of replaced) this.#settled(machine, number);
+        this.#appended({ machines: [machine] });
+      },
+      onReady: (machine) => this.#begin(machine),
+    });
     this.#deposits = new Deposits({
       ...parts,
       seal: (machine, entry) => this.#seal(machine, entry),
@@ -116,12 +127,14 @@ export class Postoffice {
   async start(): Promise<void> {
     this.#courier(this.#signer.peerId).linkUp(LOCAL_WINDOW);
     await this.#arrivals.start();
+    await this.#resyncs.start();
     this.mailbox.start();
     this.#deposits.update();
     this.outboxEnds.start();
   }
 
   stop(): void {
+    this.#resyncs.stop();
     this.outboxEnds.stop();
     this.#deposits.stop();
     this.mailbox.stop();
@@ -131,6 +144,8 @@ export class Postoffice {
 
   /** Resolves when the message is fsynced here; it is on its way by then. */
   async accept(outgoing: Omit<Outgoing, 'boot'>): Promise<Accepted> {
+    // What is older goes first.
+    for (const { machine } of outgoing.copies) await this.#resyncs.running(machine);
     const accepted = await this.#mail.accept({ ...outgoing, boot: this.#boot });
     this.#appended({ machines: [...new Set(outgoing.copies.map((copy) => copy.machine))] });
     return accepted;
@@ -164,11 +179,13 @@ export class Postoffice {
     );
   }
 
-  linkUp(machine: string, { frames, sizeBytes }: Window): void {
+  /** `epoch` is what that machine says of itself, see Resyncs. */
+  linkUp(machine: string, { frames, sizeBytes }: Window, epoch = 0): void {
     // Half is for this machine's own mail; a quarter each for what it deposits and what it passes on.
     const window = { frames: Math.ceil(frames / 2), sizeBytes: Math.ceil(sizeBytes / 2) };
-    if (this.#directory.prekeys.has(machine)) this.#courier(machine).linkUp(window);
-    else this.#unkeyed.set(machine, window);
+    this.#unready.set(machine, window);
+    this.#resyncs.told(machine, epoch);
+    this.#begin(machine);
     this.mailbox.linkUp(machine);
     this.#deposits.update();
   }
@@ -176,14 +193,19 @@ export class Postoffice {
   /** A machine told its prekey: what waited for it can be sealed. */
   keyed(machine: string): void {
     this.#deposits.update();
-    const window = this.#unkeyed.get(machine);
-    if (!window) return;
-    this.#unkeyed.delete(machine);
+    this.#begin(machine);
+  }
+
+  /** Begins to send on a new link, once it can. */
+  #begin(machine: string): void {
+    const window = this.#unready.get(machine);
+    if (!window || !this.#directory.prekeys.has(machine) || this.#resyncs.running(machine)) return;
+    this.#unready.delete(machine);
     this.#courier(machine).linkUp(window);
   }
 
   linkDown(machine: string): void {
-    this.#unkeyed.delete(machine);
+    this.#unready.delete(machine);
     this.#courier(machine).linkDown();
     this.mailbox.linkDown(machine);
     this.#deposits.update();
@@ -247,7 +269,7 @@ export class Postoffice {
 
   async #acknowledged(machine: string, entry: OutboxEntry, frame: FrameOf<'ack'>): Promise<void> {
     const receipt = frame.receipt === undefined ? undefined : verifyReceipt(frame.receipt);
-    if (entry.letter.k !== 'receipts') assertReceiptFor(entry, machine, receipt);
+    if (isAddressed(entry.letter)) assertReceiptFor(entry, machine, receipt);
     const settled = await this.#mail.settle(machine, entry.number, receipt);
     this.#settled(machine, entry.number);
     this.#ended(settled);
@@ -283,7 +305,7 @@ export class Postoffice {
   /** Whether it is certain that no other machine has seen an entry. */
   #neverLeft(machine: string, entry: OutboxEntry): boolean {
     const seen = this.#courier(machine).hasLeft(entry.number) || this.#deposits.hasLeft(entry.number);
-    return entry.boot === this.#boot && !seen && entry.held === undefined;
+    return entry.boot === this.#boot && !seen && entry.held === undefined && !entry.again;
   }
 
   /** The envelope of an entry; undefined when it may not be sealed to that machine now. */

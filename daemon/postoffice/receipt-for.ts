@@ -1,11 +1,12 @@
 import { PatchcordError } from '../../protocol/errors.ts';
+import { isAddressed } from '../../protocol/letter.ts';
 import { isHomeState, type Receipt } from '../../protocol/receipt.ts';
 import type { OutboxEntry } from '../store/mail-store.ts';
 
 /** A state is claimed only with the home machine's own receipt for that very message. Throws `signature_invalid`. */
 export function assertReceiptFor(entry: OutboxEntry, machine: string, receipt: Receipt | undefined): void {
   const { letter, ns } = entry;
-  if (letter.k === 'receipts') return;
+  if (!isAddressed(letter)) return;
   const matches =
     receipt !== undefined &&
     receipt.by === machine &&

@@ -3,6 +3,7 @@ import { decode, encode, equalBytes } from '../../protocol/codec.ts';
 import { sha256 } from '../../protocol/digest.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import {
+  EPOCH_MAX,
   PREKEY_KEPT_MS,
   PREKEY_ROTATION_MS,
   PREKEY_SEQUENCE_MAX,
@@ -29,12 +30,15 @@ const zKept = z.strictObject({
   seq: z.int().min(1).max(PREKEY_SEQUENCE_MAX),
   seed: bytesOf(XWING_SEED_SIZE_BYTES),
   made_at: zTimeMs,
+  /** The epoch of the machine in which it was made; absent in the first. */
+  epoch: z.int().min(1).max(EPOCH_MAX).optional(),
 });
 const zFile = z.strictObject({ ring: zBytes, sha256: bytesOf(32) });
 const zRing = z.strictObject({ v: z.literal(1), keys: z.array(zKept).min(1).max(1_000) });
 type Kept = z.infer<typeof zKept>;
 
 const DAY_MS = 24 * 3_600_000;
+const MINUTE_MS = 60_000;
 
 /**
  * The prekeys of this machine. The newest is told to others; older ones are kept while mail that was sealed to
@@ -47,6 +51,7 @@ export class PrekeyRing {
   readonly #random: Random;
   readonly #log: Log;
   readonly #onRotated: () => void;
+  #epoch = 0;
   /** By rising sequence. */
   #keys: Kept[] = [];
   readonly #expanded = new Map<number, XWingKey>();
@@ -71,12 +76,17 @@ export class PrekeyRing {
     this.#onRotated = parts.onRotated;
   }
 
-  /** Reads the file, or makes the first prekey. Throws `store_damaged` for a file that is not what was written. */
-  async start(): Promise<void> {
+  /**
+   * Reads the file, or makes the first prekey, and the first of each of the machine's epochs: others may know newer
+   * ones than a file that was restored. Throws `store_damaged` for a file that is not what was written.
+   */
+  async start(epoch = 0): Promise<void> {
+    this.#epoch = epoch;
     const bytes = await this.#file.read();
     if (bytes) this.#keys = parseRing(bytes).keys;
     const newest = this.#keys.at(-1);
-    if (!newest || this.#clock.now() - newest.made_at >= PREKEY_ROTATION_MS) await this.#rotate();
+    if (!newest || (newest.epoch ?? 0) < epoch || this.#clock.now() - newest.made_at >= PREKEY_ROTATION_MS)
+      await this.#rotate();
     else this.#publish(newest);
     this.#schedule();
   }
@@ -106,8 +116,14 @@ export class PrekeyRing {
   async #rotate(): Promise<void> {
     const now = this.#clock.now();
     // Days as a floor: a machine whose file was lost does not start again below what others know of it.
-    const seq = Math.max((this.#keys.at(-1)?.seq ?? 0) + 1, Math.floor(now / DAY_MS));
-    const made: Kept = { seq, seed: this.#random.bytes(XWING_SEED_SIZE_BYTES), made_at: now };
+    const epoch = this.#epoch;
+    const newest = this.#keys.at(-1);
+    // In a new epoch minutes as well: above what was used since a file that was restored, at one or two a day.
+    const isFirst = epoch > 0 && (newest?.epoch ?? 0) < epoch;
+    const floor = Math.floor(now / (isFirst ? MINUTE_MS : DAY_MS));
+    const seq = Math.max((newest?.seq ?? 0) + 1, floor);
+    const seed = this.#random.bytes(XWING_SEED_SIZE_BYTES);
+    const made: Kept = { seq, seed, made_at: now, ...(epoch > 0 && { epoch }) };
     const keys = [...this.#keys.filter((key) => now - key.made_at < PREKEY_KEPT_MS), made];
     // On the disk before anybody may seal to it.
     await this.#file.write(formatRing(keys));

@@ -1,27 +1,34 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import { receiptOf, signReceipt } from '../../protocol/receipt.ts';
+import type { Addressed } from '../../protocol/letter.ts';
+import { receiptOf, signReceipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Journal, Tx } from './journal.ts';
 import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts';
 import type { NewNotice } from './mail-notices.ts';
 import { accept, expire, markHeld, refuseAll, settle, takeBack, unsendAsked } from './mail-outgoing.ts';
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
+import { giveUpDoubts, takeAsked } from './mail-doubts.ts';
+import { beginEpoch, resync, stepEpoch } from './mail-epoch.ts';
 import {
   below,
   digits,
   key,
   numberOf,
   outboxPage,
+  queue,
   queueReceipt,
+  readEpoch,
   readTally,
   type Known,
+  type Resync,
 } from './mail-records.ts';
 import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken, ThreadRecord } from './mail-store.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
 export function createKvMailStore(journal: Journal, signer: Signer, newNotice: NewNotice): MailStore {
-  const sign: SignReceipt = (receipt) => signReceipt(receipt, signer);
-  return { ...writes(journal, sign, newNotice), ...reads(journal) };
+  const sign: SignReceipt = (receipt, epoch) =>
+    signReceipt(epoch === 0 ? receipt : { ...receipt, epoch }, signer);
+  return { ...writes(journal, sign, newNotice), ...epochs(journal, signer.peerId), ...reads(journal) };
 }
 
 type Writes =
@@ -44,6 +51,11 @@ type Writes =
 
 function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick<MailStore, Writes> {
   const transact = <T>(decide: (tx: Tx) => Promise<T>) => journal.transact(decide);
+  const answer = async (tx: Tx, arrival: Arrived<Addressed>, state: ReceiptState) => {
+    const said = receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs);
+    const receipt = sign(said, await readEpoch(tx));
+    return { receipt, told: await tellRelayed(tx, arrival, receipt) };
+  };
   return {
     accept: (outgoing) =>
       transact(async (tx) => {
@@ -75,15 +87,13 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
         const placed = await place(tx, arrival);
         if (!placed.taken) return placed;
         const { state, released, gapDueAtMs } = placed;
-        const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
-        const told = await tellRelayed(tx, arrival, receipt);
+        const { receipt, told } = await answer(tx, arrival, state);
         return { taken: true, released, gapDueAtMs, receipt, told };
       }),
     receiveUnsend: (arrival) =>
       transact(async (tx) => {
         const state = await placeUnsend(tx, arrival);
-        const receipt = sign(receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs));
-        const told = await tellRelayed(tx, arrival, receipt);
+        const { receipt, told } = await answer(tx, arrival, state);
         return { state, receipt, told };
       }),
     receiveReceipts: (ns, receipts) =>
@@ -103,7 +113,47 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
   };
 }
 
-function reads(journal: Journal): Omit<MailStore, Writes> {
+type Epochs =
+  | 'receiveAsked'
+  | 'giveUpDoubts'
+  | 'epoch'
+  | 'newEpoch'
+  | 'settleEpoch'
+  | 'resyncedEpoch'
+  | 'unfinishedResyncs'
+  | 'resync';
+
+function epochs(journal: Journal, self: string): Pick<MailStore, Epochs> {
+  const settle = async (boot: string, nowMs: number): Promise<number> => {
+    // Until it is done, one batch after another.
+    while (await journal.transact((tx) => stepEpoch(tx, { self, boot, nowMs })));
+    return readEpoch(journal);
+  };
+  return {
+    receiveAsked: (arrival) => journal.transact((tx) => takeAsked(tx, arrival)),
+    giveUpDoubts: (nowMs, after) => journal.transact((tx) => giveUpDoubts(tx, nowMs, after)),
+    epoch: () => readEpoch(journal),
+    newEpoch: async ({ inDoubt, boot, nowMs }) => {
+      await journal.transact((tx) => beginEpoch(tx, inDoubt, nowMs));
+      return settle(boot, nowMs);
+    },
+    settleEpoch: settle,
+    resyncedEpoch: async (machine) => {
+      const known = await journal.get<Resync>(key.resync(machine));
+      return known && known.after === undefined ? known.epoch : 0;
+    },
+    unfinishedResyncs: async () => {
+      const all = await journal.range<Resync>(below('resync/'));
+      return all
+        .filter(([, { after }]) => after !== undefined)
+        .map(([entryKey, { epoch }]) => ({ machine: entryKey.slice('resync/'.length), epoch }));
+    },
+    resync: (machine, epoch, boot, nowMs) =>
+      journal.transact((tx) => resync(tx, { machine, epoch, boot, nowMs })),
+  };
+}
+
+function reads(journal: Journal): Omit<MailStore, Writes | Epochs> {
   const listed = async (status: 'pending' | 'deferred', agent: string, limit: number) => {
     const entries = await journal.range({ ...below(`${status}/${agent}/`), limit });
     const records = await Promise.all(
@@ -124,8 +174,8 @@ function reads(journal: Journal): Omit<MailStore, Writes> {
     pending: (agent, limit) => listed('pending', agent, limit),
     deferred: (agent, limit) => listed('deferred', agent, limit),
     tally: async (agent) => {
-      const { pending, deferred } = await readTally(journal, agent);
-      return { pending, deferred };
+      const { pending, deferred, doubt = 0 } = await readTally(journal, agent);
+      return { pending, deferred, ...(doubt > 0 && { doubt }) };
     },
     find: async (agent, messageId) => {
       const known = await journal.get<Known>(key.known(agent, messageId));

@@ -7,12 +7,16 @@ import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
 import {
   below,
   key,
+  leaveUnread,
+  readEpoch,
   readLine,
   readTally,
   unqueue,
   type HeldRecord,
   type Home,
   type Known,
+  type Resync,
+  type StoredLine,
 } from './mail-records.ts';
 import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released, ThreadRecord } from './mail-store.ts';
 
@@ -27,38 +31,49 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   const [agent, sender] = [letter.to.id, letter.from.id];
   const known = await tx.get<Known>(key.known(agent, letter.id));
   if (known && known.peer !== sender) return { taken: false, code: 'invalid_id', retry: false };
-  const placed = known !== undefined && known.void?.placed !== false;
-  if (placed) {
-    const state =
-      letter.k === 'void' ? await withdraw(tx, agent, letter.id, known) : await stateOf(tx, agent, known);
-    return { taken: true, state, released: [], gapDueAtMs: undefined };
-  }
+  const placed = known !== undefined && known.void?.placed !== false ? known : undefined;
   const isVoid = letter.k === 'void' || known !== undefined;
-  if (!isVoid && (await readTally(tx, agent)).pending >= INBOX_MAX) {
-    return { taken: false, code: 'mailbox_full', retry: true };
-  }
+  if (!isVoid && (await isFull(tx, agent))) return { taken: false, code: 'mailbox_full', retry: true };
   const line = await readLine(tx, agent, sender);
-  const verdict = decideArrival(line, { seq: letter.seq, id: letter.id, known: false }, nowMs);
+  const { id, seq, epoch } = letter;
+  const verdict = decideArrival(line, { seq, epoch, id, known: placed !== undefined }, nowMs);
   if (verdict.verdict === 'full') return { taken: false, code: 'mailbox_full', retry: true };
-  if (verdict.verdict === 'duplicate') throw new Error('a message that is not known cannot be a duplicate');
   const released: Released[] = [];
-  const own: HeldRecord = {
-    letter: isVoid ? asVoid(letter) : letter,
-    ns: arrival.ns,
-    machine: arrival.machine,
-  };
+  const knownState = async (): Promise<ReceiptState | undefined> =>
+    placed && (letter.k === 'void' ? withdraw(tx, agent, id, placed) : stateOf(tx, agent, placed));
+  if (verdict.verdict === 'duplicate') {
+    return { taken: true, state: (await knownState())!, released, gapDueAtMs: undefined };
+  }
+  const own = await readEpoch(tx);
+  for (const { held, missingBefore } of 'closed' in verdict ? verdict.closed : []) {
+    const named = (line.own ?? 0) === own ? missingBefore : 0;
+    await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore: named }, released);
+  }
+  const state = (await knownState()) ?? (isVoid ? 'unsent' : 'delivered');
+  const { ns, machine } = arrival;
+  const taken: HeldRecord = { letter: isVoid ? asVoid(letter) : letter, ns, machine };
   if (verdict.verdict === 'hold') {
-    tx.put(key.held(agent, sender, letter.seq), own);
-    const mark: Known = { peer: sender, number: 0, heldSeq: letter.seq };
-    tx.put(key.known(agent, letter.id), isVoid ? { ...mark, void: { placed: true } } : mark);
+    tx.put(key.held(agent, sender, seq), taken);
+    const mark: Known = { peer: sender, number: 0, heldSeq: seq };
+    if (!placed) tx.put(key.known(agent, id), isVoid ? { ...mark, void: { placed: true } } : mark);
   } else {
-    await release(tx, own, { nowMs, late: verdict.verdict === 'late' }, released);
+    await release(tx, taken, { nowMs, late: verdict.verdict === 'late' }, released);
     const freed = verdict.verdict === 'release' ? verdict.freed : [];
     for (const held of freed) await releaseHeld(tx, agent, sender, held.seq, { nowMs }, released);
   }
-  putLine(tx, agent, sender, verdict.line);
-  const state = isVoid ? 'unsent' : 'delivered';
+  putLine(tx, agent, sender, begunIn(own, line, verdict.line));
   return { taken: true, state, released, gapDueAtMs: gapDueAt(verdict.line) };
+}
+
+/** The line after an arrival, with the epoch of this machine in which it took in the first place of it. */
+function begunIn(own: number, before: StoredLine, after: Line): StoredLine {
+  const isNew = (after.epoch ?? 0) > (before.epoch ?? 0) || (before.next === 1 && after.next > 1);
+  return isNew && own > 0 ? { ...after, own } : after;
+}
+
+async function isFull(tx: Tx, agent: string): Promise<boolean> {
+  const { pending, doubt = 0 } = await readTally(tx, agent);
+  return pending + doubt >= INBOX_MAX;
 }
 
 /** Takes a message back, or makes sure that it will never be shown when it has not arrived yet. */
@@ -89,6 +104,9 @@ export async function placeReceipt(
   if (record.status === 'pending' || !isHomeState(receipt.state)) return undefined;
   // It signed before that the message is there: what it refuses now is a copy, or the taking back.
   if (receipt.state === 'refused' && record.status === 'delivered') return undefined;
+  // What it had then it may have lost since, and was sent again.
+  const lostBefore = (await tx.get<Resync>(key.resync(receipt.by)))?.epoch ?? 0;
+  if (receipt.state === 'delivered' && (receipt.epoch ?? 0) < lostBefore) return undefined;
   const status = climb(record.status, receipt.state);
   const settled = await answered(tx, record, receipt.state);
   if (status === record.status && !settled) return undefined;
@@ -115,17 +133,21 @@ async function answered(
   return { machine, number: outbox };
 }
 
-/** Gives up what is overdue in every line that holds something back. */
+/** Gives up what is overdue in every line that holds something back; `untilMs` is now unless it is not to wait. */
 export async function giveUpGaps(
   tx: Tx,
   nowMs: number,
+  untilMs = nowMs,
 ): Promise<{ released: Released[]; dueAtMs: number | undefined }> {
   const released: Released[] = [];
   let dueAtMs: number | undefined;
+  const own = await readEpoch(tx);
   for (const [gapKey] of await tx.range(below('gap/'))) {
     const [, agent = '', sender = ''] = gapKey.split('/');
-    const decision = decideGaps(await readLine(tx, agent, sender), nowMs);
-    for (const { held, missingBefore } of decision.freed) {
+    const line = await readLine(tx, agent, sender);
+    const decision = decideGaps(line, untilMs);
+    for (const { held, missingBefore: missing } of decision.freed) {
+      const missingBefore = (line.own ?? 0) === own ? missing : 0;
       await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
     }
     putLine(tx, agent, sender, decision.line);
@@ -147,16 +169,19 @@ async function withdraw(tx: Tx, agent: string, messageId: string, known: Known):
   const historyKey = key.history(agent, known.number);
   const record = await tx.get<MailRecord>(historyKey);
   if (!record) return 'read';
-  if (record.status !== 'pending' || record.shownAtMs !== undefined) return stateOfRecord(record);
-  tx.put(historyKey, {
-    ...record,
-    status: 'unsent',
-    message: { ...record.message, content: '' },
-  } satisfies MailRecord);
-  tx.delete(key.pending(agent, known.number));
-  const tally = await readTally(tx, agent);
-  tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1 });
+  // In doubt means that it may have been shown.
+  if (record.status !== 'pending' || record.shownAtMs !== undefined || record.doubt)
+    return stateOfRecord(record);
+  await takeAway(tx, agent, record);
   return 'unsent';
+}
+
+/** What was unread is gone, and nobody will see it. */
+export async function takeAway(tx: Tx, agent: string, record: MailRecord): Promise<void> {
+  const { doubt, ...rest } = record;
+  const message = { ...record.message, content: '' };
+  tx.put(key.history(agent, record.number), { ...rest, status: 'unsent', message } satisfies MailRecord);
+  await leaveUnread(tx, agent, { ...rest, ...(doubt && { doubt }) });
 }
 
 async function stateOf(tx: Tx, agent: string, known: Known): Promise<ReceiptState> {
@@ -194,6 +219,9 @@ async function release(
 ): Promise<void> {
   const [agent, sender] = [letter.to.id, letter.from.id];
   if (letter.k === 'void') {
+    const known = await tx.get<Known>(key.known(agent, letter.id));
+    // It came again: what became of the first is what counts.
+    if (known && !known.void) return;
     tx.put(key.known(agent, letter.id), { peer: sender, number: 0, void: { placed: true } } satisfies Known);
     return;
   }
@@ -263,12 +291,13 @@ async function markReplied(tx: Tx, agent: string, letter: Message): Promise<void
   tx.put(key.history(agent, known.number), { ...record, status: climb(record.status, 'replied') });
 }
 
-function putLine(tx: Tx, agent: string, sender: string, line: Line): void {
+function putLine(tx: Tx, agent: string, sender: string, line: StoredLine): void {
   tx.put(key.lineIn(agent, sender), line);
   if (line.held.length > 0) tx.put(key.gap(agent, sender), true);
   else tx.delete(key.gap(agent, sender));
 }
 
 function asVoid(letter: Message | Void): Void {
-  return { k: 'void', id: letter.id, seq: letter.seq, from: letter.from, to: letter.to };
+  const { id, seq, epoch, from, to } = letter;
+  return { k: 'void', id, seq, from, to, ...(epoch !== undefined && { epoch }) };
 }

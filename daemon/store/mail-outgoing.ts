@@ -1,11 +1,11 @@
 import { PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import { OUTBOX_MAX } from '../../protocol/limits.ts';
-import type { Message } from '../../protocol/letter.ts';
+import { isAddressed, type Message } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { joinThread } from './mail-incoming.ts';
 import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
-import { key, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
+import { key, nextPlace, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
 import type {
   Accepted,
   Expired,
@@ -48,11 +48,11 @@ async function acceptCopy(
   const toSelf = copy.to.id === from.id;
   const waiting = (await tx.get<number>(key.outboxCount(copy.machine))) ?? 0;
   if (!toSelf && waiting >= OUTBOX_MAX) return { id: copy.id, error: 'outbox_full' };
-  const seq = toSelf ? 1 : ((await tx.get<number>(key.lineOut(from.id, copy.to.id))) ?? 0) + 1;
+  const place = toSelf ? { seq: 1 } : await nextPlace(tx, from.id, copy.to.id, copy.machine);
   const message: Message = {
     k: 'message',
     id: copy.id,
-    seq,
+    ...place,
     from,
     to: copy.to,
     content: outgoing.content,
@@ -72,7 +72,6 @@ async function acceptCopy(
       boot,
       atMs: nowMs,
     });
-    tx.put(key.lineOut(from.id, copy.to.id), seq);
   }
   const tally = await readTally(tx, from.id);
   const record: MailRecord = {
@@ -126,7 +125,7 @@ export async function settle(
   newNotice: NewNotice,
 ): Promise<Settled> {
   const entry = await unqueue(tx, machine, number);
-  if (!entry?.agent || entry.letter.k === 'receipts') return {};
+  if (!entry?.agent || !isAddressed(entry.letter)) return {};
   const { agent, letter } = entry;
   const known = await tx.get<Known>(key.known(agent, letter.id));
   const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
@@ -262,7 +261,8 @@ export async function takeBack(
     return { status: 'asked', machine, number };
   }
   if (entry.letter.k !== 'message') return { status: 'asked', machine, number: entry.number };
-  const voided = { k: 'void' as const, seq: message.seq, ...letter };
+  const { seq, epoch } = message;
+  const voided = { k: 'void' as const, seq, ...(epoch !== undefined && { epoch }), ...letter };
   if (request.neverLeft(machine, entry)) {
     tx.put(key.outbox(machine, entry.number), { ...entry, letter: voided } satisfies OutboxEntry);
     tx.put(key.history(agent, record.number), { ...record, status: 'unsent' } satisfies MailRecord);

@@ -1,12 +1,22 @@
 import { receiptOf, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
 import { unknownMessage } from './mail-outgoing.ts';
-import { below, key, numberOf, queue, readTally, type Home, type Known } from './mail-records.ts';
+import {
+  below,
+  key,
+  leaveUnread,
+  numberOf,
+  queue,
+  readEpoch,
+  readTally,
+  type Home,
+  type Known,
+} from './mail-records.ts';
 import type { MailRecord, Mark } from './mail-store.ts';
 
 /** What agents do with what they received, each function within one transaction. */
 
-export type SignReceipt = (receipt: Omit<Receipt, 'v' | 'by'>) => Uint8Array;
+export type SignReceipt = (receipt: Omit<Receipt, 'v' | 'by'>, epoch: number) => Uint8Array;
 
 /** Receipts that fit one letter. */
 const RECEIPTS_PER_LETTER_MAX = 100;
@@ -53,12 +63,11 @@ export async function confirm(
     const record = await tx.get<MailRecord>(key.history(agent, number));
     if (record?.direction !== 'received' || record.status !== 'pending') continue;
     read.push(record);
-    tx.delete(key.pending(agent, number));
-    tx.put(key.history(agent, number), { ...record, status: 'read' } satisfies MailRecord);
+    await leaveUnread(tx, agent, record);
+    const { doubt: _, ...rest } = record;
+    tx.put(key.history(agent, number), { ...rest, status: 'read' } satisfies MailRecord);
   }
   if (read.length === 0) return [];
-  const tally = await readTally(tx, agent);
-  tx.put(key.tally(agent), { ...tally, pending: tally.pending - read.length });
   return tell(tx, read, 'read', context);
 }
 
@@ -76,11 +85,8 @@ export async function mark(
   const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
   if (record?.direction !== 'received' || record.status === 'unsent') throw unknownMessage(messageId);
   if (record.status === status) return [];
+  if (record.status === 'pending') await leaveUnread(tx, agent, record);
   const tally = await readTally(tx, agent);
-  if (record.status === 'pending') {
-    tx.delete(key.pending(agent, record.number));
-    tally.pending -= 1;
-  }
   if (record.status === 'deferred') {
     tx.delete(key.deferred(agent, record.number));
     tally.deferred -= 1;
@@ -90,7 +96,8 @@ export async function mark(
     tally.deferred += 1;
   }
   tx.put(key.tally(agent), tally);
-  tx.put(key.history(agent, record.number), { ...record, status } satisfies MailRecord);
+  const { doubt: _, ...rest } = record;
+  tx.put(key.history(agent, record.number), { ...rest, status } satisfies MailRecord);
   const toSelf = record.message.from.id === agent;
   if (toSelf || (status === 'replied' && record.status !== 'pending')) return [];
   // A reply tells of itself, unless it is taken back.
@@ -105,10 +112,11 @@ async function tell(
   { sign, boot, nowMs }: { sign: SignReceipt; boot: string; nowMs: number },
 ): Promise<string[]> {
   const letters = new Map<string, { ns: string; machine: string; receipts: Uint8Array[] }>();
+  const epoch = await readEpoch(tx);
   for (const { ns, machine, message, notice } of records) {
     // Nobody sent it.
     if (notice) continue;
-    const receipt = sign(receiptOf(ns, message, state, nowMs));
+    const receipt = sign(receiptOf(ns, message, state, nowMs), epoch);
     const place = `${machine} ${ns}`;
     const letter = letters.get(place) ?? { ns, machine, receipts: [] };
     letter.receipts.push(receipt);

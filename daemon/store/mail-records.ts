@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
-import type { OutboxEntry, Tally } from './mail-store.ts';
+import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
 /** Entries that one page of the outbox reads at a time. */
@@ -15,23 +15,28 @@ const PAGE = 32;
  *     history/AGENT/N           MailRecord
  *     pending/AGENT/N           true: unread, in the order of release
  *     deferred/AGENT/N          true
+ *     doubt/AGENT/N             time: unread here, perhaps read before a restore; not shown
  *     known/AGENT/ID            Known: where a message is; also the dedupe mark
  *     held/AGENT/SENDER/N       HeldRecord: beyond a gap, by sequence
- *     line-in/AGENT/SENDER      Line
+ *     line-in/AGENT/SENDER      StoredLine
  *     gap/AGENT/SENDER          true: the line holds something back
  *     home/AGENT/NAME           Home: of a sender's name, not of its id
- *     line-out/AGENT/RECIPIENT  number: last sequence given
+ *     line-out/AGENT/RECIPIENT  LineOut
  *     thread/AGENT/SLUG         ThreadRecord
  *     tally/AGENT               StoredTally
  *     outbox/MACHINE/N          OutboxEntry
  *     outbox-count/MACHINE      number
  *     outbox-number             number: last given
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
+ *     epoch                     number: this machine's; absent in the first
+ *     epoch-work                EpochWork: what a new epoch still has to do
+ *     resync/MACHINE            Resync: what a machine's new epoch asks of this one
  */
 export const key = {
   history: (agent: string, number: number) => `history/${agent}/${digits(number)}`,
   pending: (agent: string, number: number) => `pending/${agent}/${digits(number)}`,
   deferred: (agent: string, number: number) => `deferred/${agent}/${digits(number)}`,
+  doubt: (agent: string, number: number) => `doubt/${agent}/${digits(number)}`,
   known: (agent: string, messageId: string) => `known/${agent}/${messageId}`,
   held: (agent: string, sender: string, seq: number) => `held/${agent}/${sender}/${digits(seq)}`,
   lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
@@ -45,6 +50,9 @@ export const key = {
   outboxNumber: 'outbox-number',
   told: (machine: string, { ns, id, sender, recipient, state }: Receipt) =>
     `told/${machine}/${hashed([ns, id, sender, recipient, state].join(' '))}`,
+  epoch: 'epoch',
+  epochWork: 'epoch-work',
+  resync: (machine: string) => `resync/${machine}`,
 };
 
 function hashed(text: string): string {
@@ -89,6 +97,37 @@ export interface Home {
   movedFrom?: string;
 }
 
+/** The last place given in a line: its sequence number, and the epoch unless it is the first. */
+export type LineOut = number | { epoch: number; seq: number };
+
+export interface StoredLine extends Line {
+  /**
+   * The epoch of this machine in which it took in the line's first place; absent in the first. A gap in a line of an
+   * earlier one is no gap: what filled it was lost here.
+   */
+  own?: number;
+}
+
+/** A new epoch that has begun, step by step; each step is one batch, which a crash leaves done or not done. */
+export interface EpochWork {
+  /** What is unread may have been read. */
+  inDoubt: boolean;
+  /** Absent when it is still to begin. */
+  step?: 'outbox' | 'gaps' | 'pending';
+  /** The last key that the step has seen. */
+  after?: string;
+}
+
+/** A machine that may have lost what it acknowledged is sent it again. */
+export interface Resync {
+  /** The epoch that it told. */
+  epoch: number;
+  /** The lines to its agents begin again in this epoch, or a later one. */
+  line: number;
+  /** The last key of the history that was looked at; absent when all was. */
+  after?: string;
+}
+
 /** Counts of one agent, and the last history number given. */
 export interface StoredTally extends Tally {
   number: number;
@@ -98,8 +137,47 @@ export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<Sto
   return (await tx.get<StoredTally>(key.tally(agent))) ?? { pending: 0, deferred: 0, number: 0 };
 }
 
-export async function readLine(tx: Tx, agent: string, sender: string): Promise<Line> {
-  return (await tx.get<Line>(key.lineIn(agent, sender))) ?? EMPTY_LINE;
+export async function readLine(tx: Tx, agent: string, sender: string): Promise<StoredLine> {
+  return (await tx.get<StoredLine>(key.lineIn(agent, sender))) ?? EMPTY_LINE;
+}
+
+/** The epoch of this machine; 0 is the first. */
+export async function readEpoch(tx: Pick<Tx, 'get'>): Promise<number> {
+  return (await tx.get<number>(key.epoch)) ?? 0;
+}
+
+/** Gives the next place in the line of two agents, of which the second lives on `machine`. */
+export async function nextPlace(
+  tx: Tx,
+  from: string,
+  to: string,
+  machine: string,
+): Promise<{ seq: number; epoch?: number }> {
+  const given = (await tx.get<LineOut>(key.lineOut(from, to))) ?? 0;
+  const last = typeof given === 'number' ? { epoch: 0, seq: given } : given;
+  const again = (await tx.get<Resync>(key.resync(machine)))?.line ?? 0;
+  const epoch = Math.max(last.epoch, again, await readEpoch(tx));
+  const seq = epoch > last.epoch ? 1 : last.seq + 1;
+  tx.put(key.lineOut(from, to), (epoch === 0 ? seq : { epoch, seq }) satisfies LineOut);
+  return epoch === 0 ? { seq } : { seq, epoch };
+}
+
+/** A message with another place than it had. */
+export function placedAt(message: Message, place: { seq: number; epoch?: number }): Message {
+  const { epoch: _, ...rest } = message;
+  return { ...rest, ...place };
+}
+
+/** Takes an unread message out of what waits unread, or in doubt. */
+export async function leaveUnread(tx: Tx, agent: string, { number, doubt }: MailRecord): Promise<void> {
+  const tally = await readTally(tx, agent);
+  if (doubt) {
+    tx.delete(key.doubt(agent, number));
+    tx.put(key.tally(agent), { ...tally, doubt: (tally.doubt ?? 1) - 1 });
+  } else {
+    tx.delete(key.pending(agent, number));
+    tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1 });
+  }
 }
 
 /** See MailStore.outboxPage. */
@@ -131,7 +209,7 @@ export async function outboxPage(
 /** Appends a letter to the outbox of a machine and returns its number. */
 export async function queue(
   tx: Tx,
-  entry: { machine: string; ns: string; letter: Letter; agent?: string; boot: string; atMs: number },
+  entry: { machine: string } & Omit<OutboxEntry, 'number' | 'sizeBytes' | 'held'>,
 ): Promise<number> {
   const { machine, ...rest } = entry;
   const number = ((await tx.get<number>(key.outboxNumber)) ?? 0) + 1;

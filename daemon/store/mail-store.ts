@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import type { Letter, Message, Party, Unsend, Void } from '../../protocol/letter.ts';
+import type { Doubts, Letter, Message, Party, Told, Unsend, Void } from '../../protocol/letter.ts';
 import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
 
 /**
@@ -67,6 +67,43 @@ export interface MailStore {
    * entry that it settled.
    */
   receiveReceipts(namespace: string, receipts: readonly Receipt[]): Promise<ReceiptTaken[]>;
+  /**
+   * What a restored machine asks about messages of this machine's agents: the answer is queued in the same batch. Or
+   * the answer to that: what was read is read, the rest is visible again.
+   */
+  receiveAsked(arrival: Asked<Doubts | Told>): Promise<{ refusal?: ErrorCode; released: Released[] }>;
+  /** Shows what was in doubt for too long, a page a call; go on with `next` until there is none. */
+  giveUpDoubts(
+    nowMs: number,
+    after?: string,
+  ): Promise<{ released: Released[]; dueAtMs: number | undefined; next: string | undefined }>;
+
+  /** This machine's epoch; 0 is the first. */
+  epoch(): Promise<number>;
+  /**
+   * Begins a new epoch, because something that this machine had acknowledged may be lost here: all its lines begin
+   * again, in an order that nobody can confuse with the one before, and its peers send again what they do not know to
+   * be read. `inDoubt`, when reading may be what was lost: what is unread is not shown until its sender's machine was
+   * asked. Nothing may be accepted or sent meanwhile. Several batches; after a crash settleEpoch goes on.
+   */
+  newEpoch(begin: { inDoubt: boolean; boot: string; nowMs: number }): Promise<number>;
+  /** Finishes a new epoch that a crash cut short, or that a restore has left to begin. Returns the epoch. */
+  settleEpoch(boot: string, nowMs: number): Promise<number>;
+  /** The epoch of a machine for which everything that it may have lost was queued again. */
+  resyncedEpoch(machine: string): Promise<number>;
+  /** Machines for which that has begun and is not finished, with their epoch. */
+  unfinishedResyncs(): Promise<{ machine: string; epoch: number }[]>;
+  /**
+   * Queues again, a page a call, what agents of a machine were sent and are not known to have read. `replaced` are
+   * outbox numbers that were taken out; `full` says that the outbox has no room now.
+   */
+  resync(
+    machine: string,
+    epoch: number,
+    boot: string,
+    nowMs: number,
+  ): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }>;
+
   /** Gives up gaps that have held something back for too long, and says when to look again. */
   giveUpGaps(nowMs: number): Promise<{ released: Released[]; dueAtMs: number | undefined }>;
 
@@ -100,6 +137,16 @@ export interface MailStore {
   thread(agent: string, slug: string): Promise<ThreadRecord | undefined>;
 }
 
+/** A letter of a machine about what it does not know for itself. */
+export interface Asked<L> {
+  ns: string;
+  /** Verified. */
+  machine: string;
+  letter: L;
+  boot: string;
+  nowMs: number;
+}
+
 /** A message in one agent's history. `number` rises in the order in which this machine accepted or released it. */
 export interface MailRecord {
   number: number;
@@ -110,7 +157,9 @@ export interface MailRecord {
   machine: string;
   status: 'pending' | ReceiptState;
   acceptedAtMs: number;
-  /** First shown to a session then. */
+  /** Unread here, but it may have been read before this machine was restored: not shown for now. */
+  doubt?: true;
+  /** First shown to a session then, or perhaps before a restore. */
   shownAtMs?: number;
   /** How many messages of this sender before it were given up as missing. */
   missingBefore?: number;
@@ -186,6 +235,8 @@ export interface OutboxEntry {
   atMs: number;
   /** Mailboxes that hold a copy. */
   held?: string[];
+  /** It was sent before, and its machine may have lost it. */
+  again?: true;
 }
 
 export interface ReceiptTaken {
@@ -268,4 +319,6 @@ export interface Tally {
   /** Unread messages. */
   pending: number;
   deferred: number;
+  /** Messages that may have been read before this machine was restored, if there are any. */
+  doubt?: number;
 }

@@ -222,7 +222,8 @@ export class SimWire {
     const sides = this.#random.chance(0.5) ? ends : ends.toReversed();
     for (const { network } of sides) {
       const peer = network === one ? other : one;
-      const link = { window: this.window, boot: peer.boot, address: peer.addresses()[0] ?? '' };
+      const epoch = peer.handlers?.epoch?.() ?? 0;
+      const link = { window: this.window, boot: peer.boot, epoch, address: peer.addresses()[0] ?? '' };
       network.handlers?.linkUp(peer.peerId, link);
     }
   }

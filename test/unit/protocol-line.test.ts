@@ -68,8 +68,47 @@ describe('decideArrival', () => {
     expect(EMPTY_LINE).toEqual({ next: 1, held: [] });
   });
 
-  test.for([1, 2, 7, 900])('what is known is a duplicate, whatever its number (%i)', (seq) => {
+  test.for([1, 2, 4, 7])('what is known is a duplicate in a place that is taken (%i)', (seq) => {
     expect(decideArrival(line(5, 7), { seq, id: 'x', known: true }, 9)).toEqual({ verdict: 'duplicate' });
+  });
+
+  test('what is known takes a place that is open', () => {
+    expect(decideArrival(line(5, 6), { seq: 5, id: 'x', known: true }, 9)).toMatchObject({
+      verdict: 'release',
+      line: line(7),
+      freed: held(6),
+    });
+    expect(decideArrival(line(5, 7), { seq: 9, id: 'm9', known: true }, 9)).toMatchObject({
+      verdict: 'hold',
+      line: line(5, 7, [9, 9]),
+    });
+  });
+
+  test('an epoch after begins at one, and gives up what the one before waited for', () => {
+    const before = line(3, 5, 6, 9);
+    const closed = [
+      { held: held(5)[0], missingBefore: 2 },
+      { held: held(6)[0], missingBefore: 0 },
+      { held: held(9)[0], missingBefore: 2 },
+    ];
+    const first = decideArrival(before, { epoch: 7, seq: 1, id: 'x', known: false }, 9);
+    expect(first).toEqual({ verdict: 'release', line: { epoch: 7, next: 2, held: [] }, closed, freed: [] });
+    const second = decideArrival(before, { epoch: 7, seq: 2, id: 'm2', known: false }, 9);
+    expect(second).toEqual({ verdict: 'hold', line: { epoch: 7, ...line(1, [2, 9]) }, closed });
+    expect(before).toEqual(line(3, 5, 6, 9));
+  });
+
+  test('an epoch before is over', () => {
+    const now: Line = { epoch: 7, ...line(2, 4) };
+    for (const epoch of [undefined, 6]) {
+      for (const seq of [1, 2, 4, 900]) {
+        const late = decideArrival(now, { epoch, seq, id: 'x', known: false }, 9);
+        expect(late).toEqual({ verdict: 'late', line: now });
+        const known = decideArrival(now, { epoch, seq, id: 'x', known: true }, 9);
+        expect(known).toEqual({ verdict: 'duplicate' });
+      }
+    }
+    expect(decideGaps(now, GAP_HOLD_MS)).toMatchObject({ line: { epoch: 7, next: 5, held: [] } });
   });
 
   test('what comes in any order is released in one', () => {

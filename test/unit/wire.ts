@@ -242,6 +242,10 @@ export class WireNetwork implements Network {
     this.#wire.unplug(this.peerId);
   }
 
+  get epoch(): number {
+    return this.#handlers?.epoch?.() ?? 0;
+  }
+
   get runs(): boolean {
     return this.#handlers !== undefined;
   }
@@ -262,7 +266,9 @@ export class WireNetwork implements Network {
   linkUp(peerId: string, link: number): void {
     this.linked.set(peerId, link);
     const window = { frames: 512, sizeBytes: 2 * 1024 * 1024 };
-    this.#handlers!.linkUp(peerId, { window, boot: newId(0, systemRandom.bytes), address: '' });
+    const boot = newId(0, systemRandom.bytes);
+    const epoch = this.#wire.networks.get(peerId)?.epoch ?? 0;
+    this.#handlers!.linkUp(peerId, { window, boot, epoch, address: '' });
   }
 
   linkDown(peerId: string): void {
