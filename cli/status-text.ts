@@ -57,8 +57,13 @@ function agentLine(view: LocalAgentView): string {
   const lastSeen =
     view.last_seen === null ? 'never connected' : `offline, last seen ${inline(view.last_seen)}`;
   const presence = view.online ? `online with ${inline(view.client)}` : lastSeen;
-  const line = `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred`;
+  const line = `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred${doubtText(view)}`;
   return [line, ...nameHeldLines(view)].join('\n');
+}
+
+function doubtText({ in_doubt }: LocalAgentView): string {
+  if (in_doubt === undefined) return '';
+  return `, ${in_doubt} perhaps read before the restore (their senders' machines are asked)`;
 }
 
 /** Says what to do about a name that another machine's agent had first; nothing when it is this one's own. */

@@ -236,7 +236,7 @@ export class MachineAdmin implements Admin {
   }
 
   async #agentView(agent: LocalAgent): Promise<LocalAgentView> {
-    const { pending, deferred } = await this.#mail.tally(agent.id);
+    const { pending, deferred, doubt } = await this.#mail.tally(agent.id);
     const holder = nameHolder(this.#directory, agent);
     return {
       agent: this.#addressOf(agent),
@@ -246,6 +246,7 @@ export class MachineAdmin implements Admin {
       client: agent.client,
       pending,
       deferred,
+      ...(doubt !== undefined && { in_doubt: doubt }),
       ...(holder !== undefined && { name_held_by: this.#directory.labelOf(agent.ns, holder) }),
     };
   }

@@ -69,6 +69,11 @@ export const zLocalAgentView = z.object({
   client: z.string(),
   pending: z.number().int(),
   deferred: z.number().int(),
+  in_doubt: z
+    .number()
+    .int()
+    .optional()
+    .describe('messages that may have been read before a restore; not shown until their senders have told'),
   name_held_by: z
     .string()
     .optional()

@@ -266,6 +266,13 @@ export class MachineSession implements Session, Consumer {
           `${unseen} more are waiting. End that session, or give this client an agent name of its own.`,
       );
     }
+    const { doubt = 0 } = await this.#parts.mail.tally(this.#agent.id);
+    if (doubt > 0) {
+      warnings.push(
+        `${doubt} message${doubt === 1 ? '' : 's'} may have been read before this machine was restored from a ` +
+          'backup; shown, or known to be read, once the machines that sent them have told, at the latest after a day.',
+      );
+    }
     const removal = directory.removalNotice(directory.logs.get(this.#agent.ns)!);
     if (removal !== undefined) warnings.push(`${removal} Nothing can be sent or received here.`);
     const holder = nameHolder(directory, this.#agent);
