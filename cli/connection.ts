@@ -57,14 +57,15 @@ export async function connect(cli: Cli): Promise<Client> {
   return clientOf(cli, info);
 }
 
-/** Acts once as an agent. The session is closed at the end, which gives back what it showed and did not confirm. */
+/** Acts once as an agent; `byPerson` when what it says is a person's word. The session is closed at the end, which gives back what it showed and did not confirm. */
 export async function withSession<T>(
   cli: Cli,
   agent: string,
   use: (session: Session) => Promise<T>,
+  options: { byPerson?: boolean } = {},
 ): Promise<T> {
   const { messenger } = await connect(cli);
-  const session = await messenger.open({ agent, client: `patchcord-cli ${packageVersion()}` });
+  const session = await messenger.open({ agent, client: `patchcord-cli ${packageVersion()}`, ...options });
   try {
     return await use(session);
   } finally {

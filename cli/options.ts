@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { parseDuration } from './duration.ts';
+import { parseDuration } from '../protocol/duration.ts';
 
 /** Options that several commands share, and readers that turn wrong usage into commander's own error. */
 
@@ -12,6 +12,12 @@ export function durationMs(text: string): number {
   if (durationMs === undefined)
     throw new InvalidArgumentError('Write a duration such as 90s, 10m, 1h or 7d.');
   return durationMs;
+}
+
+/** The same, checked and left as it is. */
+export function duration(text: string): string {
+  durationMs(text);
+  return text;
 }
 
 export function count(text: string): number {

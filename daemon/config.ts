@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import envPaths from 'env-paths';
 import { z } from 'zod';
 import { PatchcordError } from '../protocol/errors.ts';
-import { ADDRESSES_MAX, LABEL_LENGTH_MAX } from '../protocol/limits.ts';
+import { ADDRESSES_MAX, HOPS_CONFIGURED_MAX, HOPS_DEFAULT, LABEL_LENGTH_MAX } from '../protocol/limits.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -16,6 +16,8 @@ export interface DaemonConfig {
   readonly peers: readonly string[];
   readonly label: string;
   readonly logLevel: LogLevel;
+  /** Longest chain of answers without a person. */
+  readonly hopsMax: number;
 }
 
 /** What came with the command line, as typed. */
@@ -25,6 +27,7 @@ export interface DaemonFlags {
   listen?: readonly string[] | undefined;
   peer?: readonly string[] | undefined;
   name?: string | undefined;
+  maxHops?: string | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -51,6 +54,13 @@ const zLabelInput = z
   .string()
   .transform(sanitizeLabel)
   .pipe(z.string().min(1, 'Give a name with at least one printable character.'));
+
+const HOPS_REMEDY = `Give a number from 1 to ${HOPS_CONFIGURED_MAX}.`;
+const zHops = z
+  .string()
+  .regex(/^\d{1,4}$/, HOPS_REMEDY)
+  .transform(Number)
+  .pipe(z.number().min(1, HOPS_REMEDY).max(HOPS_CONFIGURED_MAX, HOPS_REMEDY));
 
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
@@ -86,6 +96,7 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     listen: read(zListen, { flag: '--listen', variable: 'PATCHCORD_LISTEN' }, some(flags.listen), split),
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
+    hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
     logLevel: check(zLogLevel, 'PATCHCORD_LOG_LEVEL', value(environment['PATCHCORD_LOG_LEVEL']) ?? 'info'),
   });
 }

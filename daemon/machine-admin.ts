@@ -1,4 +1,5 @@
-import { formatAddress, parseName } from '../protocol/address.ts';
+import { formatAddress, parseName, threadSlug } from '../protocol/address.ts';
+import { PatchcordError } from '../protocol/errors.ts';
 import type {
   CreatedNamespaceView,
   InviteView,
@@ -180,6 +181,15 @@ export class MachineAdmin implements Admin {
   async agentOfToken(token: string): Promise<string | undefined> {
     const agent = this.#agents.ofToken(token);
     return agent && this.#addressOf(agent);
+  }
+
+  async resetChains(address: string, thread?: string): Promise<{ agent: string; thread?: string }> {
+    const agent = this.#agents.find(address);
+    const slug = thread === undefined ? undefined : threadSlug(thread);
+    if (slug === '')
+      throw new PatchcordError('invalid_input', 'The thread is empty.', 'Name one, or leave it out.');
+    await this.#mail.resetChains(agent.id, slug);
+    return { agent: this.#addressOf(agent), ...(slug !== undefined && { thread: slug }) };
   }
 
   async peek(address: string, limit: number): Promise<{ pending: MessageView[]; total: number }> {

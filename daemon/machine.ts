@@ -2,6 +2,7 @@ import type { Messenger } from '../mcp/messenger.ts';
 import { PatchcordError } from '../protocol/errors.ts';
 import type { Frame } from '../protocol/frame.ts';
 import { newId } from '../protocol/ids.ts';
+import { HOPS_DEFAULT } from '../protocol/limits.ts';
 import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
@@ -19,16 +20,18 @@ import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
+import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
 import { Journal } from './store/journal.ts';
+import type { HeldStore } from './store/held-store.ts';
 import type { Kv } from './store/kv.ts';
 import { createKvHeldStore } from './store/kv-held-store.ts';
 import { createKvMailStore } from './store/kv-mail-store.ts';
 import type { NewNotice } from './store/mail-notices.ts';
-import type { Released } from './store/mail-store.ts';
+import type { MailStore, Released } from './store/mail-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
@@ -54,6 +57,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Longest chain of answers without a person; 40 unless told otherwise. */
+  hopsMax?: number | undefined;
 }
 
 /** One machine: its namespaces, agents, mail and links, without process, home or HTTP. */
@@ -67,7 +72,7 @@ export interface Machine {
 }
 
 export async function createMachine(parts: MachineParts): Promise<Machine> {
-  const { signer, kv, network, clock, random, log, boot } = parts;
+  const { signer, kv, network, clock, random, log } = parts;
   const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
   const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
   const held = createKvHeldStore(journal);
@@ -80,28 +85,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const { directory, prekeys, keys, sync, agents } = registry;
   await directory.load();
-  const onReleased = (released: readonly Released[]) => messenger.released(released);
-  const epochs = new Epochs({ mail, clock, log, boot, onReleased });
-  const postoffice: Postoffice = new Postoffice({
-    mail,
-    held,
-    network,
-    directory,
-    prekeys,
-    signer,
-    clock,
-    random,
-    log,
-    boot,
-    onReleased,
-  });
-  const messenger: MachineMessenger = new MachineMessenger(agents, {
-    mail,
-    postoffice,
-    directory,
-    clock,
-    random,
-  });
+  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held });
   const admin = new MachineAdmin({ ...registry, messenger, mail, network, clock });
   const bundles = createBundles({
     ...registry,
@@ -120,6 +104,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await epochs.start();
       await prekeys.start(epochs.current);
       await postoffice.start();
+      await reminders.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
       for (const ns of directory.logs.keys()) {
@@ -134,6 +119,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       prekeys.stop();
       epochs.stop();
       postoffice.stop();
+      reminders.stop();
       await network.stop();
       await journal.close();
     },
@@ -145,6 +131,37 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
     const nowMs = clock.now();
     return { id: newId(nowMs, random.bytes), nowMs };
   };
+}
+
+/** What carries mail, and what agents meet of it. */
+function createDelivery(
+  parts: MachineParts,
+  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { mail, held }: { mail: MailStore; held: HeldStore },
+) {
+  const { signer, network, clock, random, log, boot, hopsMax = HOPS_DEFAULT } = parts;
+  const onReleased = (released: readonly Released[]) => {
+    messenger.released(released);
+    for (const { dueAtMs } of released) reminders.watch(dueAtMs);
+  };
+  const epochs = new Epochs({ mail, clock, log, boot, onReleased });
+  const postoffice: Postoffice = new Postoffice({
+    mail,
+    held,
+    network,
+    directory,
+    prekeys,
+    signer,
+    clock,
+    random,
+    log,
+    boot,
+    onReleased,
+  });
+  const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
+  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax };
+  const messenger: MachineMessenger = new MachineMessenger(agents, sending);
+  return { epochs, postoffice, reminders, messenger };
 }
 
 /** Everything about who is where: the directory, and what changes it. */

@@ -141,6 +141,7 @@ async function startMachine(run: Run, kv: Kv, keys: Keys): Promise<{ machine: Ma
     label: config.label,
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
+    hopsMax: config.hopsMax,
   });
   run.stopLater('machine', () => machine.stop());
   await machine.start();

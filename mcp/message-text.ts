@@ -38,7 +38,7 @@ function threadLine(message: MessageView): string[] {
   return parts.length > 0 ? [parts.join('   ')] : [];
 }
 
-/** What is unusual about how the message arrived; moves and gaps are named, never hidden. */
+/** What its sender waits for, and what is unusual about how it arrived; moves and gaps are named, never hidden. */
 function arrivalNotes(message: MessageView): string[] {
   const notes: string[] = [];
   if (message.moved_from !== undefined) {
@@ -56,6 +56,7 @@ function arrivalNotes(message: MessageView): string[] {
     const missing = count === 1 ? '1 earlier message' : `${count} earlier messages`;
     notes.push(`Note: ${missing} of this sender ${count === 1 ? 'has' : 'have'} not arrived.`);
   }
+  if (message.reply_by !== undefined) notes.push(`An answer is asked for by ${inline(message.reply_by)}.`);
   if (message.late) notes.push('Note: late; later messages of this sender were shown before this one.');
   return notes;
 }

@@ -34,6 +34,8 @@ export interface SessionRequest {
   agent: string;
   /** Name and version of the MCP client, e.g. "claude-code 2.1.330"; shown to others as presence. */
   client: string;
+  /** A person gives this one command: a chain of answers begins anew with what it sends. No MCP client may say so. */
+  byPerson?: boolean | undefined;
 }
 
 /**

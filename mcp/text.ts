@@ -109,6 +109,7 @@ export function replyText(result: ReplyResult): string {
   if (result.state) parts.push(`What you sent to ${to}: ${rungText(result.state)}${id}.`);
   else if (id) parts.push(`Your text went to ${to}${id}.`);
   if (result.thread) parts.push(`Thread: ${inline(result.thread)}.`);
+  if (result.warning) parts.push(`Warning: ${oneLine(result.warning)}`);
   return parts.join(' ');
 }
 

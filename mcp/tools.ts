@@ -106,7 +106,7 @@ export const TOOLS: readonly Tool[] = [
     name: 'send_message',
     title: 'Send message',
     description:
-      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, ops". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic.',
+      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, ops". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic. reply_by="2h" asks for an answer within that time: without one the recipient is reminded and you are told; reply(message_id, resolve=true) on your own message ends the asking.',
     annotations: { openWorldHint: true },
     call: calls.zSendCall,
     result: views.zSendResult,
@@ -118,7 +118,7 @@ export const TOOLS: readonly Tool[] = [
     name: 'reply',
     title: 'Reply to message',
     description:
-      'Answer a message from your inbox by its message_id; stays in its thread. defer=true keeps the message in your inbox for later (content may be empty or say when), resolve=true closes the thread because the task is done and tells the sender (content may be empty).',
+      'Answer a message from your inbox by its message_id; stays in its thread. defer=true keeps the message in your inbox for later (content may be empty or say when), resolve=true closes the thread because the task is done and tells the sender (content may be empty). Refused as loop_guard when agents have answered one another too often without a person: involve your human then.',
     annotations: { openWorldHint: true },
     call: calls.zReplyCall,
     result: views.zReplyResult,

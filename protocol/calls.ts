@@ -22,6 +22,11 @@ export const zSendCall = z.object({
     .max(4 * THREAD_LENGTH_MAX)
     .default('')
     .describe('optional slug that groups messages, e.g. "auth-migration"'),
+  reply_by: z
+    .string()
+    .max(40)
+    .optional()
+    .describe('optional: ask for an answer within this time, e.g. "90s", "15m", "2h" or "3d"'),
 });
 export type SendCall = z.infer<typeof zSendCall>;
 

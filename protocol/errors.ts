@@ -22,6 +22,7 @@ const ERRORS = {
   name_taken: { status: 409, retryable: false },
   namespace_exists: { status: 409, retryable: false },
   agent_in_use: { status: 409, retryable: true },
+  loop_guard: { status: 409, retryable: false },
   not_available: { status: 501, retryable: false },
   // Who may do what.
   unauthorized: { status: 401, retryable: false },

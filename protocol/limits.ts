@@ -83,6 +83,15 @@ export const HOPS_MAX = 1_000_000;
 /** An answer may be asked for within this time at the earliest, and at the latest. Wire. */
 export const REPLY_WITHIN_MS_MIN = 1_000;
 export const REPLY_WITHIN_MS_MAX = 7 * 24 * 3_600_000;
+/** Hops after which agents cannot go on without a person, unless configured otherwise, and the most to configure. */
+export const HOPS_DEFAULT = 40;
+export const HOPS_CONFIGURED_MAX = 1_000;
+/** An agent is told when so few hops are left. */
+export const HOPS_WARNED = 5;
+/** Ids that one thread is known to have had. */
+export const THREAD_ROOTS_MAX = 8;
+/** Answers owed that one batch looks at. */
+export const DUE_MAX = 100;
 /** Messages that one agent's inbox holds unread. */
 export const INBOX_MAX = 50_000;
 /** A gap in one sender's sequence holds later messages back for at most this long. */

@@ -31,12 +31,15 @@ export const zMessageView = z.object({
   thread_id: z.string().optional(),
   thread_resolved_at: zTime.optional(),
   reply_to: z.string().optional(),
+  reply_by: zTime
+    .optional()
+    .describe('an answer is asked for by then, by the clock of this machine, and still owed'),
   group_id: z.string().optional(),
   /** For what was sent a state of the receipt ladder; for what was received pending, read, replied or deferred. */
   status: z.enum(['pending', ...zReceiptState.options]),
   seen_before: z.boolean().optional().describe('shown to an earlier session that ended before it confirmed'),
   notice: z
-    .enum(['refused', 'expired', 'unsend'])
+    .enum(['refused', 'expired', 'unsend', 'reminder', 'unanswered'])
     .optional()
     .describe('set when patchcord itself says this, about the message `about`; no agent wrote it'),
   about: z.string().optional(),
@@ -110,6 +113,7 @@ export const zReplyResult = z.object({
   state: zReceiptState.optional(),
   thread: z.string().optional(),
   thread_id: z.string().optional(),
+  warning: z.string().optional(),
 });
 export type ReplyResult = z.infer<typeof zReplyResult>;
 

@@ -65,6 +65,7 @@ function withDaemonFlags(command: Command): Command {
     .option('--listen <multiaddr>', 'where other machines reach this one; may be repeated', collect)
     .option('--peer <multiaddr>', 'a machine to stay linked with; may be repeated', collect)
     .option('--name <label>', "this machine's name for others (default: the host name)")
+    .option('--max-hops <number>', 'answers between agents until a person has to step in (default: 40)')
     .addOption(
       new Option('--no-mdns', 'do not look for machines by multicast (nothing does yet)').hideHelp(),
     );
@@ -72,12 +73,13 @@ function withDaemonFlags(command: Command): Command {
 
 /** The flags as they go to the daemon process. */
 function spelled(options: DaemonOptions): string[] {
-  const { httpPort, listen = [], peer = [], name } = options;
+  const { httpPort, listen = [], peer = [], name, maxHops } = options;
   return [
     ...(httpPort === undefined ? [] : ['--http-port', httpPort]),
     ...listen.flatMap((address) => ['--listen', address]),
     ...peer.flatMap((address) => ['--peer', address]),
     ...(name === undefined ? [] : ['--name', name]),
+    ...(maxHops === undefined ? [] : ['--max-hops', maxHops]),
     ...(options.mdns ? [] : ['--no-mdns']),
   ];
 }

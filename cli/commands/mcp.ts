@@ -18,11 +18,12 @@ export function addMcpCommand(program: Command): void {
       let first: Promise<Client> | undefined = connect(cli);
       first.catch(() => {});
       const messenger: Messenger = {
-        async open(request) {
+        async open({ agent: address, client }) {
           // Later sessions are opened because the daemon was restarted or has died: look for it anew.
-          const client = first ?? connect(cli);
+          const daemon = first ?? connect(cli);
           first = undefined;
-          return (await client).messenger.open(request);
+          // Nothing else of the request goes on: what a model does is never a person's word.
+          return (await daemon).messenger.open({ agent: address, client });
         },
       };
       const { serveStdio } = await import('../../mcp/stdio.ts');

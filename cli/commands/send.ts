@@ -1,13 +1,20 @@
 import type { Command } from 'commander';
+import { inline } from '../../mcp/frame.ts';
 import { replyText, sendText, unsendText } from '../../mcp/text.ts';
 import { CONTENT_LENGTH_MAX } from '../../protocol/limits.ts';
 import { cliOf } from '../cli.ts';
-import { withSession } from '../connection.ts';
-import { asOption } from '../options.ts';
+import { connect, withSession } from '../connection.ts';
+import { asOption, duration } from '../options.ts';
 import { readText } from '../stdin.ts';
 
 /** Room for a text of the greatest length in UTF-8, and for blanks around it, which do not count. */
 const TEXT_SIZE_BYTES_MAX = 4 * CONTENT_LENGTH_MAX + 64 * 1024;
+
+interface SendOptions {
+  as: string;
+  thread?: string;
+  replyBy?: string;
+}
 
 interface ReplyOptions {
   as: string;
@@ -15,7 +22,7 @@ interface ReplyOptions {
   resolve?: boolean;
 }
 
-/** `send`, `reply`, `unsend`: the tools of these names. */
+/** `send`, `reply`, `unsend`: the tools of these names, and `reset`, which lets agents go on. */
 export function addSendCommands(program: Command): void {
   program
     .command('send')
@@ -24,11 +31,16 @@ export function addSendCommands(program: Command): void {
     .description('send a message')
     .addOption(asOption())
     .option('--thread <thread>', 'a slug that groups messages, such as auth-migration')
-    .action(async (to: string, text: string, options: { as: string; thread?: string }, command: Command) => {
+    .option('--reply-by <duration>', 'ask for an answer within this time, such as 15m or 2h', duration)
+    .action(async (to: string, text: string, options: SendOptions, command: Command) => {
       const cli = cliOf(command);
       const content = await readText(text, TEXT_SIZE_BYTES_MAX);
-      const result = await withSession(cli, options.as, (session) =>
-        session.send({ to_agent: to, content, thread: options.thread ?? '' }),
+      const { thread = '', replyBy: reply_by } = options;
+      const result = await withSession(
+        cli,
+        options.as,
+        (session) => session.send({ to_agent: to, content, thread, reply_by }),
+        { byPerson: true },
       );
       const refused = result.status === 'blocked' || result.status === 'failed';
       await cli.show({ json: result, text: sendText(result), refused });
@@ -46,10 +58,26 @@ export function addSendCommands(program: Command): void {
       const cli = cliOf(command);
       const content = await readText(text, TEXT_SIZE_BYTES_MAX);
       const { defer = false, resolve = false } = options;
-      const result = await withSession(cli, options.as, (session) =>
-        session.reply({ message_id: id, content, defer, resolve }),
+      const result = await withSession(
+        cli,
+        options.as,
+        (session) => session.reply({ message_id: id, content, defer, resolve }),
+        { byPerson: true },
       );
       await cli.show({ json: result, text: replyText(result) });
+    });
+
+  program
+    .command('reset')
+    .description('let an agent go on where it has answered too often without a person')
+    .addOption(asOption())
+    .option('--thread <thread>', 'only in this thread, by its slug')
+    .action(async ({ as, thread }: { as: string; thread?: string }, command: Command) => {
+      const cli = cliOf(command);
+      const result = await (await connect(cli)).admin.resetChains(as, thread);
+      const where =
+        result.thread === undefined ? 'in every thread' : `in the thread ${inline(result.thread)}`;
+      await cli.show({ json: result, text: `${inline(result.agent)} may go on answering ${where}.` });
     });
 
   program

@@ -23,6 +23,8 @@ import {
   zNamespaceBody,
   zNamespacesAnswer,
   zRecoveryBody,
+  zResetAnswer,
+  zResetBody,
   zStopAnswer,
   zTokenAnswer,
   zWhoami,
@@ -137,6 +139,11 @@ export function adminRoutes(app: App, admin: Admin): void {
     '/api/agents/:address/tokens',
     { schema: { params: zAgentParams, response: { 200: zTokenAnswer } } },
     async ({ params }) => admin.newToken(params.address),
+  );
+  app.post(
+    '/api/agents/:address/reset',
+    { schema: { params: zAgentParams, body: zResetBody.optional(), response: { 200: zResetAnswer } } },
+    async ({ params, body }) => admin.resetChains(params.address, body?.thread),
   );
 }
 

@@ -62,6 +62,11 @@ export interface Admin {
   newToken(address: string): Promise<{ agent: string; token: string }>;
   /** The address of the agent that a bearer token belongs to. */
   agentOfToken(token: string): Promise<string | undefined>;
+  /**
+   * A person says that an agent may go on answering, in all threads or in one: chains of answers begin anew. Throws
+   * `unknown_agent`, `invalid_input` for a bad thread.
+   */
+  resetChains(address: string, thread?: string): Promise<{ agent: string; thread?: string | undefined }>;
   /** Pending messages, oldest first; marks and leases nothing. Throws `unknown_agent`, `invalid_input` for a bad limit. */
   peek(address: string, limit: number): Promise<{ pending: MessageView[]; total: number }>;
 }

@@ -43,7 +43,15 @@ export const zDecisionBody = z.object({ accept: z.boolean() });
 /** The words travel in a body only: what is in a URL or on a command line, others can read. */
 export const zRecoveryBody = z.object({ phrase: z.string().max(4_096), remove: zAnyName.optional() });
 export const zAgentBody = z.object({ agent: zAnyName });
-export const zSessionBody = z.object({ agent: zAnyName, client: zAnyName });
+export const zSessionBody = z.object({
+  agent: zAnyName,
+  client: zAnyName,
+  /** The command line says so for one command of a person. */
+  by_person: z.boolean().optional(),
+});
+/** Lets an agent go on in all chains of answers, or in those of one thread. */
+export const zResetBody = z.object({ thread: zAnyName.optional() });
+export const zResetAnswer = z.object({ agent: z.string(), thread: z.string().optional() });
 
 export const zNamespacesAnswer = z.object({ namespaces: z.array(zNamespaceView) });
 export const zMembersAnswer = z.object({ members: z.array(zMemberView) });

@@ -17,6 +17,7 @@ import {
   zMembersAnswer,
   zNamespacesAnswer,
   zPeekAnswer,
+  zResetAnswer,
   zTokenAnswer,
   zWhoami,
 } from '../api/answers.ts';
@@ -68,6 +69,10 @@ export function createAdmin(wire: Wire): AdminClient {
     removeAgent: async (address) => wire.tell({ method: 'DELETE', path: agentPath(address) }),
     newToken: async (address) =>
       wire.ask({ method: 'POST', path: `${agentPath(address)}/tokens`, answer: zTokenAnswer }),
+    async resetChains(address, thread) {
+      const path = `${agentPath(address)}/reset`;
+      return wire.ask({ method: 'POST', path, body: { thread }, answer: zResetAnswer });
+    },
     agentOfToken: async (token) => agentOfToken(wire, token),
     async peek(address, limit) {
       const query = new URLSearchParams({ status: 'pending', limit: String(limit), as: address });

@@ -29,6 +29,7 @@ export class MachineMessenger implements Messenger {
     const session: MachineSession = new MachineSession({
       agent,
       client,
+      byPerson: request.byPerson === true,
       desk: this.#desk(agent),
       parts: this.#parts,
       stopping: this.#stopping.signal,

@@ -1,18 +1,26 @@
 import { formatAddress, parseRecipients, threadSlug } from '../../protocol/address.ts';
-import type { ReplyCall, SendCall } from '../../protocol/calls.ts';
+import type { SendCall } from '../../protocol/calls.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { newId, parseId } from '../../protocol/ids.ts';
-import { CONTENT_LENGTH_MAX, GATE_SHOWN_MAX, RECIPIENTS_MAX } from '../../protocol/limits.ts';
+import { parseDuration } from '../../protocol/duration.ts';
+import {
+  CONTENT_LENGTH_MAX,
+  GATE_SHOWN_MAX,
+  RECIPIENTS_MAX,
+  REPLY_WITHIN_MS_MAX,
+  REPLY_WITHIN_MS_MIN,
+} from '../../protocol/limits.ts';
 import type { NamespaceLog } from '../../protocol/membership/log.ts';
 import type { ReceiptState } from '../../protocol/receipt.ts';
-import type { ReplyResult, SendReceipt, SendResult, UnsendResult } from '../../protocol/views.ts';
+import type { SendReceipt, SendResult, UnsendResult } from '../../protocol/views.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
-import { assertNamed, homeOf, resolve, type Listing } from '../directory/listings.ts';
+import { assertNamed, resolve, type Listing } from '../directory/listings.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
 import type { Accepted, MailStore } from '../store/mail-store.ts';
 import type { Desk } from './desk.ts';
+import { loopGuard } from './loop-guard.ts';
 import { isoTime, messageView } from './views.ts';
 
 /** A send to a machine that is linked tells how far it came within this time; it is queued safely before. */
@@ -24,11 +32,21 @@ export interface SendingParts {
   directory: Directory;
   clock: Clock;
   random: Random;
+  /** Told when an answer is asked for. */
+  reminders: { watch(atMs: number | undefined): void };
+  /** Longest chain of answers without a person. */
+  hopsMax: number;
+}
+
+/** Who says something, and whether a person has it say so. */
+export interface Speaker {
+  agent: LocalAgent;
+  byPerson: boolean;
 }
 
 export async function send(
   parts: SendingParts,
-  agent: LocalAgent,
+  { agent, byPerson }: Speaker,
   desk: Desk,
   call: SendCall,
 ): Promise<SendResult> {
@@ -44,6 +62,7 @@ export async function send(
     );
   }
   const thread = threadSlug(call.thread);
+  const replyWithinMs = replyWithin(call.reply_by);
   const gate = await blocked(parts, agent, desk);
   if (gate) return gate;
 
@@ -68,11 +87,18 @@ export async function send(
     copies,
     content,
     nowMs: parts.clock.now(),
+    byPerson,
+    hopsMax: parts.hopsMax,
+    replyWithinMs,
     ...(thread ? { thread } : {}),
     ...(group ? { group } : {}),
   });
+  parts.reminders.watch(accepted.dueAtMs);
+  const self = formatAddress({ name: agent.name, namespace: log.name });
+  const guarded = () => loopGuard(self, parts.hopsMax, thread);
+  if (accepted.copies.every((copy) => 'error' in copy && copy.error === 'loop_guard')) throw guarded();
   const sent = await Promise.all(
-    known.map((entry, index) => receiptFor(parts, agent, entry, accepted.copies[index]!)),
+    known.map((entry, index) => receiptFor(parts, agent, entry, { copy: accepted.copies[index]!, guarded })),
   );
   const receipts = resolved.map((entry): SendReceipt => {
     if (entry.error) return { to: entry.to, error: entry.error.view() };
@@ -86,75 +112,6 @@ export async function send(
     ...(accepted.thread ? { thread: accepted.thread.slug, thread_id: accepted.thread.root } : {}),
     receipts,
   };
-}
-
-export async function reply(parts: SendingParts, agent: LocalAgent, call: ReplyCall): Promise<ReplyResult> {
-  const { mail, directory, postoffice } = parts;
-  const log = directory.logs.get(agent.ns)!;
-  const record = await mail.find(agent.id, parseId(call.message_id));
-  if (!record || (record.direction === 'received' && record.status === 'unsent')) {
-    throw new PatchcordError(
-      'unknown_message',
-      `No message ${call.message_id.trim()} in the inbox of ${agent.name}@${log.name}.`,
-      'Use the message_id that inbox() or wait_for_message() showed.',
-    );
-  }
-  if (record.direction !== 'received') {
-    throw new PatchcordError(
-      'not_addressee',
-      'That message was sent by you, not to you.',
-      'Use send_message instead.',
-    );
-  }
-  // Putting it off is the agent's own affair; anything else would be said to somebody.
-  if (record.notice && (!call.defer || call.resolve || call.content.trim() !== '')) {
-    throw new PatchcordError(
-      'not_addressee',
-      'That is a notice of patchcord, not a message of an agent: nobody would read an answer.',
-      'To write to an agent use send_message; reply(defer=true) without content keeps the notice for later.',
-    );
-  }
-  const silent = call.defer || call.resolve;
-  const content = checkedContent(call.content, silent);
-  const { message } = record;
-  const toSelf = message.from.id === agent.id;
-  const status = call.defer ? 'deferred' : 'replied';
-  const mark = { messageId: message.id, status } as const;
-  const answer: ReplyResult = {
-    status: call.defer ? 'deferred' : call.resolve ? 'resolved' : 'replied',
-    to: record.notice ? message.from.name : formatAddress({ name: message.from.name, namespace: log.name }),
-    ...(message.thread ? { thread: message.thread.slug, thread_id: message.thread.root } : {}),
-  };
-  // Nothing to tell: the mark alone, which the sender learns by a receipt.
-  if (content === '' && (toSelf || !call.resolve)) {
-    await postoffice.mark(agent.id, mark);
-    return answer;
-  }
-  speakingIn(directory, agent);
-  const home = homeOf(directory, agent.ns, message.from.id);
-  if (!home && !directory.shares(agent.ns, record.machine)) throw goneSender(answer.to);
-  const copy = {
-    id: newId(parts.clock.now(), parts.random.bytes),
-    to: { id: message.from.id, name: home?.name ?? message.from.name },
-    machine: home?.machine ?? record.machine,
-  };
-  const accepted = await postoffice.accept({
-    ns: agent.ns,
-    from: { id: agent.id, name: agent.name },
-    copies: [copy],
-    content,
-    replyTo: message.id,
-    mark,
-    nowMs: parts.clock.now(),
-    ...(message.thread ? { thread: message.thread.slug } : {}),
-    ...(call.resolve ? { resolve: true } : {}),
-  });
-  const [placed] = accepted.copies;
-  if (placed && 'error' in placed)
-    throw new PatchcordError(placed.error, 'The outbox for that machine is full.', 'Try later.');
-  const state = toSelf ? 'deferred' : await reachedState(parts, agent, copy.id, copy.machine);
-  const thread = accepted.thread && { thread: accepted.thread.slug, thread_id: accepted.thread.root };
-  return { ...answer, reply_id: copy.id, state, ...thread };
 }
 
 export async function unsend(parts: SendingParts, agent: LocalAgent, text: string): Promise<UnsendResult> {
@@ -181,7 +138,7 @@ async function blocked(parts: SendingParts, agent: LocalAgent, desk: Desk): Prom
   return { status: 'blocked', receipts: [], pending, pending_total: total };
 }
 
-function checkedContent(text: string, mayBeEmpty = false): string {
+export function checkedContent(text: string, mayBeEmpty = false): string {
   const content = text.trim();
   if (content === '' && !mayBeEmpty) {
     throw new PatchcordError('content_empty', 'The message is empty.', 'Put the text into content.');
@@ -203,20 +160,25 @@ function checkedContent(text: string, mayBeEmpty = false): string {
   return content;
 }
 
+/** Throws `invalid_input`. */
+function replyWithin(text = ''): number | undefined {
+  if (text.trim() === '') return undefined;
+  const withinMs = parseDuration(text);
+  if (withinMs !== undefined && withinMs >= REPLY_WITHIN_MS_MIN && withinMs <= REPLY_WITHIN_MS_MAX)
+    return withinMs;
+  throw new PatchcordError(
+    'invalid_input',
+    `reply_by is not a time to answer in: ${JSON.stringify(text)}.`,
+    'Give a duration from 1s to 7d, such as 90s, 15m, 2h or 3d; it counts from when the message arrives.',
+  );
+}
+
 /** The namespace in which an agent may speak now. Throws `not_member` or `name_taken`. */
-function speakingIn(directory: Directory, agent: LocalAgent): NamespaceLog {
+export function speakingIn(directory: Directory, agent: LocalAgent): NamespaceLog {
   const log = directory.logs.get(agent.ns)!;
   directory.assertMember(log);
   assertNamed(directory, agent);
   return log;
-}
-
-function goneSender(to: string): PatchcordError {
-  return new PatchcordError(
-    'unknown_recipient',
-    `The machine of ${to} was removed from the namespace.`,
-    'Use reply(defer=true) to keep the message, or recall() to find it later.',
-  );
 }
 
 function otherNamespace(to: string, own: string): PatchcordError {
@@ -236,13 +198,11 @@ async function receiptFor(
   parts: SendingParts,
   agent: LocalAgent,
   { to, listing }: { to: string; listing: Listing },
-  copy: Accepted['copies'][number],
+  { copy, guarded }: { copy: Accepted['copies'][number]; guarded: () => PatchcordError },
 ): Promise<SendReceipt> {
   if ('error' in copy) {
-    return {
-      to,
-      error: new PatchcordError(copy.error, `Too much waits for ${to}.`, 'Try again later.').view(),
-    };
+    const full = new PatchcordError(copy.error, `Too much waits for ${to}.`, 'Try again later.');
+    return { to, error: (copy.error === 'loop_guard' ? guarded() : full).view() };
   }
   const toSelf = listing.id === agent.id;
   const state = toSelf ? 'deferred' : await reachedState(parts, agent, copy.id, listing.machine);
@@ -251,7 +211,7 @@ async function receiptFor(
 }
 
 /** The rung that a message has reached by now, or within a moment when its machine is linked. */
-async function reachedState(
+export async function reachedState(
   { mail, postoffice }: SendingParts,
   agent: LocalAgent,
   messageId: string,

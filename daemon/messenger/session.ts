@@ -32,8 +32,10 @@ import type { Session } from '../../mcp/messenger.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
+import { peerOf } from '../store/mail-threads.ts';
 import type { Consumer, Desk } from './desk.ts';
-import { reply, send, unsend, type SendingParts } from './sending.ts';
+import { reply } from './replying.ts';
+import { send, unsend, type SendingParts, type Speaker } from './sending.ts';
 import { agentView, messageView } from './views.ts';
 
 /** History entries that one recall reads at a time, and at most, when a filter passes over many. */
@@ -46,6 +48,7 @@ export class MachineSession implements Session, Consumer {
   readonly client: string;
   lastCallAtMs: number;
   readonly #agent: LocalAgent;
+  readonly #byPerson: boolean;
   readonly #desk: Desk;
   readonly #parts: SendingParts;
   readonly #stopping: AbortSignal;
@@ -59,13 +62,14 @@ export class MachineSession implements Session, Consumer {
   constructor(options: {
     agent: LocalAgent;
     client: string;
+    byPerson: boolean;
     desk: Desk;
     parts: SendingParts;
     /** Aborts when the machine stops. */
     stopping: AbortSignal;
     onClose: () => void;
   }) {
-    const { agent, client, desk, parts, stopping, onClose } = options;
+    const { agent, client, byPerson, desk, parts, stopping, onClose } = options;
     const { directory } = parts;
     const namespace = directory.logs.get(agent.ns)!.name;
     this.self = {
@@ -76,6 +80,7 @@ export class MachineSession implements Session, Consumer {
     };
     this.client = client;
     this.#agent = agent;
+    this.#byPerson = byPerson;
     this.#desk = desk;
     this.#parts = parts;
     this.#stopping = stopping;
@@ -113,12 +118,12 @@ export class MachineSession implements Session, Consumer {
 
   async send(call: SendCall): Promise<SendResult> {
     await this.#begin();
-    return send(this.#parts, this.#agent, this.#desk, call);
+    return send(this.#parts, this.#speaker, this.#desk, call);
   }
 
   async reply(call: ReplyCall): Promise<ReplyResult> {
     await this.#begin();
-    const answer = await reply(this.#parts, this.#agent, call);
+    const answer = await reply(this.#parts, this.#speaker, call);
     const record = await this.#parts.mail.find(this.#agent.id, parseId(call.message_id));
     if (record) this.#desk.taken(record.number);
     return answer;
@@ -236,6 +241,10 @@ export class MachineSession implements Session, Consumer {
     }
   }
 
+  get #speaker(): Speaker {
+    return { agent: this.#agent, byPerson: this.#byPerson };
+  }
+
   /** Every call but close: the session must be open, and what it was shown before is read now. */
   async #begin(): Promise<void> {
     if (this.#closed.signal.aborted) throw this.#gone();
@@ -289,12 +298,15 @@ export class MachineSession implements Session, Consumer {
     const from = call.from_agent.trim().toLowerCase().split('@')[0];
     const thread = call.thread_id.trim();
     const slug = thread === '' ? '' : threadSlug(thread);
-    return async ({ message, direction, status }) => {
+    return async (record) => {
+      const { message, direction, status } = record;
       if (direction === 'received' && status === 'unsent') return false;
       if (from && message.from.name !== from) return false;
       if (thread === '' || message.thread?.root === thread || message.thread?.slug === slug) return true;
       if (!message.thread) return false;
-      return (await this.#parts.mail.thread(this.#agent.id, message.thread.slug))?.root === thread;
+      const peer = peerOf(this.#agent.id, record);
+      const known = await this.#parts.mail.thread(this.#agent.id, peer, message.thread.slug);
+      return known?.roots.includes(thread) === true;
     };
   }
 }
@@ -304,9 +316,10 @@ function threadsOf(pending: readonly MessageView[]): InboxResult['threads'] {
   const threads = new Map<string, InboxResult['threads'][number]>();
   for (const { thread, thread_id: id, message_id: messageId } of pending) {
     if (!thread || !id) continue;
-    const known = threads.get(thread) ?? { thread_id: id, thread, messages: [] };
+    const place = `${id} ${thread}`;
+    const known = threads.get(place) ?? { thread_id: id, thread, messages: [] };
     known.messages.push(messageId);
-    threads.set(thread, known);
+    threads.set(place, known);
   }
   return [...threads.values()];
 }

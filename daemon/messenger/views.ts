@@ -1,7 +1,10 @@
+import { resolvedAtMs, rootOf, type ThreadState } from '../../protocol/delivery/thread.ts';
 import { formatAddress } from '../../protocol/address.ts';
 import type { AgentView, MessageView } from '../../protocol/views.ts';
 import type { Listing } from '../directory/listings.ts';
 import type { MailRecord, MailStore } from '../store/mail-store.ts';
+import { dueAtMs, isAnswerOwed } from '../store/mail-obligations.ts';
+import { peerOf } from '../store/mail-threads.ts';
 
 export function isoTime(atMs: number): string {
   return new Date(atMs).toISOString();
@@ -26,7 +29,8 @@ export async function messageView(
   const received = record.direction === 'received';
   const here = directory.self.peerId;
   const sender = received && !record.notice ? machine : here;
-  const thread = message.thread && (await mail.thread(viewer, message.thread.slug));
+  const thread = message.thread && (await mail.thread(viewer, peerOf(viewer, record), message.thread.slug));
+  const resolved = thread && resolvedAtMs(thread);
   return {
     message_id: message.id,
     // No agent is called so: their addresses have an @.
@@ -40,10 +44,11 @@ export async function messageView(
     content: message.content,
     sent_at: isoTime(message.sent_at),
     ...(message.thread
-      ? { thread: message.thread.slug, thread_id: thread?.root ?? message.thread.root }
+      ? { thread: message.thread.slug, thread_id: (thread && rootOf(thread)) ?? message.thread.root }
       : {}),
-    ...(thread?.resolvedAtMs === undefined ? {} : { thread_resolved_at: isoTime(thread.resolvedAtMs) }),
+    ...(resolved === undefined ? {} : { thread_resolved_at: isoTime(resolved) }),
     ...(message.reply_to ? { reply_to: message.reply_to } : {}),
+    ...replyBy(viewer, record, thread),
     ...(message.group ? { group_id: message.group } : {}),
     status,
     ...(received && status === 'pending' && record.shownAtMs !== undefined ? { seen_before: true } : {}),
@@ -54,6 +59,16 @@ export async function messageView(
     ...(record.missingBefore ? { missing_before: record.missingBefore } : {}),
     ...(record.late ? { late: true } : {}),
   };
+}
+
+/** An answer that is owed, also when its time is over. */
+function replyBy(
+  viewer: string,
+  record: MailRecord,
+  thread: ThreadState | undefined,
+): Pick<MessageView, 'reply_by'> {
+  const atMs = dueAtMs(record);
+  return atMs === undefined || !isAnswerOwed(viewer, record, thread) ? {} : { reply_by: isoTime(atMs) };
 }
 
 export function agentView(listing: Listing, namespace: string): AgentView {

@@ -9,6 +9,7 @@ import { accept, expire, markHeld, refuseAll, settle, takeBack, unsendAsked } fr
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
 import { giveUpDoubts, takeAsked } from './mail-doubts.ts';
 import { beginEpoch, resync, stepEpoch } from './mail-epoch.ts';
+import { remind } from './mail-obligations.ts';
 import {
   below,
   digits,
@@ -22,7 +23,8 @@ import {
   type Known,
   type Resync,
 } from './mail-records.ts';
-import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken, ThreadRecord } from './mail-store.ts';
+import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken } from './mail-store.ts';
+import { readThread, resetChains } from './mail-threads.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
 export function createKvMailStore(journal: Journal, signer: Signer, newNotice: NewNotice): MailStore {
@@ -45,6 +47,8 @@ type Writes =
   | 'receiveUnsend'
   | 'receiveReceipts'
   | 'giveUpGaps'
+  | 'remind'
+  | 'resetChains'
   | 'show'
   | 'confirm'
   | 'takeBack';
@@ -106,6 +110,8 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
         return taken;
       }),
     giveUpGaps: (nowMs) => transact((tx) => giveUpGaps(tx, nowMs)),
+    remind: (nowMs) => transact((tx) => remind(tx, nowMs, newNotice)),
+    resetChains: (agent, slug) => transact((tx) => resetChains(tx, agent, slug)),
     show: (agent, limit, except, nowMs) => transact((tx) => show(tx, agent, limit, except, nowMs)),
     confirm: (agent, numbers, boot, nowMs) =>
       transact(async (tx) => ({ machines: await confirm(tx, agent, numbers, { sign, boot, nowMs }) })),
@@ -188,7 +194,7 @@ function reads(journal: Journal): Omit<MailStore, Writes | Epochs> {
       const entries = await journal.range<MailRecord>({ from: range.from, to, reverse: true, limit });
       return entries.map(([, record]) => record);
     },
-    thread: (agent, slug) => journal.get<ThreadRecord>(key.thread(agent, slug)),
+    thread: (agent, peer, slug) => readThread(journal, agent, peer, slug),
   };
 }
 

@@ -18,7 +18,9 @@ import {
   type Resync,
   type StoredLine,
 } from './mail-records.ts';
-import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released, ThreadRecord } from './mail-store.ts';
+import { watchAnswer } from './mail-obligations.ts';
+import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released } from './mail-store.ts';
+import { isGone, joinThread, leaveThread } from './mail-threads.ts';
 
 /** What arrives from other machines, each function within one transaction. */
 
@@ -114,6 +116,7 @@ export async function placeReceipt(
   const left = settled || outbox === undefined ? {} : { outbox, ...(unsendAsked && { unsendAsked }) };
   const after: MailRecord = { ...rest, ...left, status };
   tx.put(key.history(receipt.sender, known.number), after);
+  if (status !== record.status && isGone(after)) await leaveThread(tx, receipt.sender, after);
   return { settled, released: await notifyOfEnd(tx, receipt.sender, record, after, newNotice) };
 }
 
@@ -179,8 +182,9 @@ async function withdraw(tx: Tx, agent: string, messageId: string, known: Known):
 /** What was unread is gone, and nobody will see it. */
 export async function takeAway(tx: Tx, agent: string, record: MailRecord): Promise<void> {
   const { doubt, ...rest } = record;
-  const message = { ...record.message, content: '' };
-  tx.put(key.history(agent, record.number), { ...rest, status: 'unsent', message } satisfies MailRecord);
+  const after: MailRecord = { ...rest, status: 'unsent', message: { ...record.message, content: '' } };
+  tx.put(key.history(agent, record.number), after);
+  await leaveThread(tx, agent, after);
   await leaveUnread(tx, agent, { ...rest, ...(doubt && { doubt }) });
 }
 
@@ -225,11 +229,15 @@ async function release(
     tx.put(key.known(agent, letter.id), { peer: sender, number: 0, void: { placed: true } } satisfies Known);
     return;
   }
+  if (await isLetGo(tx, agent, letter)) {
+    tx.put(key.known(agent, letter.id), { peer: sender, number: 0 } satisfies Known);
+    return;
+  }
   const { nowMs, late, missingBefore } = circumstances;
   const movedFrom = await arriveFrom(tx, agent, letter.from.name, machine);
   const tally = await readTally(tx, agent);
   const number = tally.number + 1;
-  const record: MailRecord = {
+  const record = await joinThread(tx, agent, {
     number,
     direction: 'received',
     ns,
@@ -240,14 +248,28 @@ async function release(
     ...(late ? { late } : {}),
     ...(missingBefore ? { missingBefore } : {}),
     ...(movedFrom === undefined ? {} : { movedFrom }),
-  };
+  });
   tx.put(key.history(agent, number), record);
   tx.put(key.pending(agent, number), true);
   tx.put(key.known(agent, letter.id), { peer: sender, number } satisfies Known);
   tx.put(key.tally(agent), { ...tally, number, pending: tally.pending + 1 });
-  if (letter.thread) await joinThread(tx, agent, letter.thread, letter.resolve ? nowMs : undefined);
   if (letter.reply_to) await markReplied(tx, agent, letter);
-  released.push({ agent, messageId: letter.id });
+  const dueAtMs = watchAnswer(tx, agent, record);
+  released.push({ agent, messageId: letter.id, ...(dueAtMs === undefined ? {} : { dueAtMs }) });
+}
+
+/**
+ * Notes that the sender of a message wants no answer any more, when a letter says so. True when it says nothing else:
+ * a thread that it closes is news.
+ */
+async function isLetGo(tx: Tx, agent: string, letter: Message): Promise<boolean> {
+  if (!letter.resolve || letter.content !== '' || !letter.reply_to) return false;
+  const known = await tx.get<Known>(key.known(agent, letter.reply_to));
+  if (!known?.number || known.peer !== letter.from.id) return false;
+  const record = await tx.get<MailRecord>(key.history(agent, known.number));
+  if (record?.direction !== 'received') return false;
+  tx.put(key.history(agent, known.number), { ...record, letGo: true } satisfies MailRecord);
+  return !letter.thread;
 }
 
 /** Remembers where a sender's name writes from, and returns where it wrote from before when that is news. */
@@ -263,24 +285,6 @@ async function arriveFrom(
   const moved: Home = { machine, ...(movedFrom === undefined ? {} : { movedFrom }) };
   tx.put(key.home(agent, sender), moved);
   return movedFrom;
-}
-
-/** Adds a message to a thread: opens or reopens it, or resolves it. Of two roots the lower id stays. */
-export async function joinThread(
-  tx: Tx,
-  agent: string,
-  thread: { slug: string; root: string },
-  resolvedAtMs: number | undefined,
-): Promise<ThreadRecord> {
-  const known = await tx.get<ThreadRecord>(key.thread(agent, thread.slug));
-  const root = known && known.root < thread.root ? known.root : thread.root;
-  const record: ThreadRecord = {
-    slug: thread.slug,
-    root,
-    ...(resolvedAtMs === undefined ? {} : { resolvedAtMs }),
-  };
-  tx.put(key.thread(agent, thread.slug), record);
-  return record;
 }
 
 async function markReplied(tx: Tx, agent: string, letter: Message): Promise<void> {

@@ -1,6 +1,7 @@
 import { key, readTally, type Known } from './mail-records.ts';
 import type { Tx } from './journal.ts';
 import type { MailRecord, NoticeKind, Released } from './mail-store.ts';
+import { peerOf } from './mail-threads.ts';
 
 /** Id and time of a notice that is about to be written. */
 export type NewNotice = () => { id: string; nowMs: number };
@@ -12,7 +13,7 @@ const NOBODY = '00000000-0000-7000-8000-000000000000';
  * Puts a notice about one of its messages into an agent's inbox: from patchcord on this machine, never from an
  * agent. It is read like a message and answered by nobody.
  */
-async function notify(
+export async function notify(
   tx: Tx,
   agent: string,
   about: MailRecord,
@@ -39,7 +40,7 @@ async function notify(
     machine: about.machine,
     status: 'pending',
     acceptedAtMs: nowMs,
-    notice: { kind: notice.kind, about: message.id },
+    notice: { kind: notice.kind, about: message.id, peer: peerOf(agent, about) },
   };
   tx.put(key.history(agent, record.number), record);
   tx.put(key.pending(agent, record.number), true);

@@ -1,11 +1,22 @@
 import { PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
-import { OUTBOX_MAX } from '../../protocol/limits.ts';
+import { HOPS_WARNED, OUTBOX_MAX } from '../../protocol/limits.ts';
+import { next } from '../../protocol/delivery/hops.ts';
+import { takenIn } from '../../protocol/delivery/thread.ts';
 import { isAddressed, type Message } from '../../protocol/letter.ts';
 import { climb, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
-import { joinThread } from './mail-incoming.ts';
 import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
-import { key, nextPlace, outboxPage, queue, readTally, unqueue, type Known } from './mail-records.ts';
+import { watchAnswer } from './mail-obligations.ts';
+import {
+  key,
+  nextPlace,
+  outboxPage,
+  queue,
+  readLine,
+  readTally,
+  unqueue,
+  type Known,
+} from './mail-records.ts';
 import type {
   Accepted,
   Expired,
@@ -17,6 +28,7 @@ import type {
   TakeBack,
   ThreadRecord,
 } from './mail-store.ts';
+import { hopsBehind, isGone, joinThread, leaveThread, threadToSend } from './mail-threads.ts';
 
 /** What this machine's agents send, each function within one transaction. */
 
@@ -26,40 +38,58 @@ const EXPIRED_MAX = 100;
 const REFUSED_SIZE_BYTES_MAX = 4 * 1024 * 1024;
 
 export async function accept(tx: Tx, outgoing: Outgoing): Promise<Accepted> {
-  const { from, nowMs } = outgoing;
-  let thread: ThreadRecord | undefined;
-  if (outgoing.thread) {
-    const known = await tx.get<ThreadRecord>(key.thread(from.id, outgoing.thread));
-    const joined = { slug: outgoing.thread, root: known?.root ?? outgoing.copies[0]!.id };
-    thread = await joinThread(tx, from.id, joined, outgoing.resolve ? nowMs : undefined);
+  const { from, replyTo, resolve, content, replyWithinMs, nowMs } = outgoing;
+  const [first] = outgoing.copies;
+  const thread =
+    outgoing.thread && first ? await threadToSend(tx, from.id, outgoing.thread, first.id) : undefined;
+  const known = replyTo === undefined ? undefined : await tx.get<Known>(key.known(from.id, replyTo));
+  const answered = known?.number ? await tx.get<MailRecord>(key.history(from.id, known.number)) : undefined;
+  const accepted: Accepted = { thread, copies: [] };
+  for (const copy of outgoing.copies) {
+    const { hops, ...kept } = await acceptCopy(tx, outgoing, copy, { thread, answered });
+    accepted.copies.push(kept);
+    const left = (outgoing.hopsMax ?? Infinity) - hops;
+    if (left < HOPS_WARNED) accepted.hopsLeft = Math.max(0, Math.min(left, accepted.hopsLeft ?? left));
   }
-  const copies: Accepted['copies'] = [];
-  for (const copy of outgoing.copies) copies.push(await acceptCopy(tx, outgoing, copy, thread));
-  return { thread, copies };
+  const isKept = accepted.copies.some((copy) => !('error' in copy));
+  // Nothing said, and the thread closed, about a message of one's own: no answer to it is wanted any more.
+  if (isKept && answered?.direction === 'sent' && resolve && content === '') {
+    tx.put(key.history(from.id, answered.number), { ...answered, letGo: true } satisfies MailRecord);
+  }
+  if (isKept && replyWithinMs !== undefined) accepted.dueAtMs = nowMs + replyWithinMs;
+  return accepted;
 }
 
 async function acceptCopy(
   tx: Tx,
   outgoing: Outgoing,
   copy: Outgoing['copies'][number],
-  thread: ThreadRecord | undefined,
-): Promise<Accepted['copies'][number]> {
-  const { from, nowMs, boot, ns } = outgoing;
+  context: { thread: ThreadRecord | undefined; answered: MailRecord | undefined },
+): Promise<Accepted['copies'][number] & { hops: number }> {
+  const { from, nowMs, boot, ns, hopsMax = Infinity } = outgoing;
+  const { thread, answered } = context;
   const toSelf = copy.to.id === from.id;
+  const place = { peer: copy.to.id, replyTo: answered, slug: thread?.slug };
+  const hops = next(outgoing.byPerson ? 0 : await hopsBehind(tx, from.id, place));
+  if (hops > hopsMax && outgoing.content !== '') return { id: copy.id, error: 'loop_guard', hops };
   const waiting = (await tx.get<number>(key.outboxCount(copy.machine))) ?? 0;
-  if (!toSelf && waiting >= OUTBOX_MAX) return { id: copy.id, error: 'outbox_full' };
-  const place = toSelf ? { seq: 1 } : await nextPlace(tx, from.id, copy.to.id, copy.machine);
+  if (!toSelf && waiting >= OUTBOX_MAX) return { id: copy.id, error: 'outbox_full', hops };
+  const numbered = toSelf ? { seq: 1 } : await nextPlace(tx, from.id, copy.to.id, copy.machine);
+  const tally = await readTally(tx, from.id);
+  const seen = toSelf ? { seq: tally.number } : takenIn(await readLine(tx, from.id, copy.to.id));
   const message: Message = {
     k: 'message',
     id: copy.id,
-    ...place,
+    ...numbered,
     from,
     to: copy.to,
     content: outgoing.content,
     sent_at: nowMs,
+    hops,
     ...(thread ? { thread: { slug: thread.slug, root: thread.root } } : {}),
     ...(outgoing.replyTo ? { reply_to: outgoing.replyTo } : {}),
-    ...(outgoing.resolve ? { resolve: true } : {}),
+    ...(outgoing.resolve ? { resolve: true, seen } : {}),
+    ...(outgoing.replyWithinMs === undefined ? {} : { reply_within: outgoing.replyWithinMs }),
     ...(outgoing.group ? { group: outgoing.group } : {}),
   };
   let number: number | undefined;
@@ -73,8 +103,7 @@ async function acceptCopy(
       atMs: nowMs,
     });
   }
-  const tally = await readTally(tx, from.id);
-  const record: MailRecord = {
+  const record = await joinThread(tx, from.id, {
     number: tally.number + 1,
     direction: toSelf ? 'received' : 'sent',
     ns,
@@ -83,7 +112,7 @@ async function acceptCopy(
     status: toSelf ? 'deferred' : 'queued',
     acceptedAtMs: nowMs,
     ...(number === undefined ? {} : { outbox: number }),
-  };
+  });
   tx.put(key.history(from.id, record.number), record);
   tx.put(key.known(from.id, copy.id), { peer: copy.to.id, number: record.number } satisfies Known);
   tx.put(key.tally(from.id), {
@@ -92,7 +121,8 @@ async function acceptCopy(
     deferred: tally.deferred + (toSelf ? 1 : 0),
   });
   if (toSelf) tx.put(key.deferred(from.id, record.number), true);
-  return { id: copy.id, number };
+  watchAnswer(tx, from.id, record);
+  return { id: copy.id, number, hops };
 }
 
 /** A mailbox holds a copy of the entry; a message climbs to `held`. */
@@ -144,6 +174,7 @@ export async function settle(
   // A void takes the place of a message that has left: its end says nothing of that one.
   if (status === ended && (answer.mayHaveArrived || letter.k === 'void')) after.mayHaveArrived = true;
   tx.put(key.history(agent, record.number), after);
+  if (status !== record.status && isGone(after)) await leaveThread(tx, agent, after);
   const released = await notifyOfEnd(tx, agent, record, after, newNotice, isAsking && !answer.receipt);
   return {
     about: { agent, messageId: letter.id, kind: letter.k, state: (isAsking && local) || said },
@@ -266,6 +297,7 @@ export async function takeBack(
   if (request.neverLeft(machine, entry)) {
     tx.put(key.outbox(machine, entry.number), { ...entry, letter: voided } satisfies OutboxEntry);
     tx.put(key.history(agent, record.number), { ...record, status: 'unsent' } satisfies MailRecord);
+    await leaveThread(tx, agent, { ...record, status: 'unsent' });
     return { status: 'unsent' };
   }
   // A new number: an acknowledgement of the old one says nothing about the void.

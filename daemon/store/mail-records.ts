@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
+import type { Chain } from '../../protocol/delivery/hops.ts';
+import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
@@ -22,7 +24,11 @@ const PAGE = 32;
  *     gap/AGENT/SENDER          true: the line holds something back
  *     home/AGENT/NAME           Home: of a sender's name, not of its id
  *     line-out/AGENT/RECIPIENT  LineOut
- *     thread/AGENT/SLUG         ThreadRecord
+ *     thread/AGENT/PEER/SLUG    StoredThread: what one agent and another say under a slug
+ *     thread-root/AGENT/SLUG    string: lowest id of the threads that have the slug
+ *     reset/AGENT               number: up to this history number a person has said to go on
+ *     reset/AGENT/SLUG          number: the same, for threads of one slug
+ *     due/TIME/AGENT/N          true: an answer is asked for by then
  *     tally/AGENT               StoredTally
  *     outbox/MACHINE/N          OutboxEntry
  *     outbox-count/MACHINE      number
@@ -43,7 +49,11 @@ export const key = {
   gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
   lineOut: (agent: string, recipient: string) => `line-out/${agent}/${recipient}`,
   home: (agent: string, sender: string) => `home/${agent}/${hashed(sender)}`,
-  thread: (agent: string, slug: string) => `thread/${agent}/${hashed(slug)}`,
+  thread: (agent: string, peer: string, slug: string) => `thread/${agent}/${peer}/${hashed(slug)}`,
+  threadRoot: (agent: string, slug: string) => `thread-root/${agent}/${hashed(slug)}`,
+  reset: (agent: string, slug?: string) =>
+    slug === undefined ? `reset/${agent}` : `reset/${agent}/${hashed(slug)}`,
+  due: (atMs: number, agent: string, number: number) => `due/${dueTime(atMs)}/${agent}/${digits(number)}`,
   tally: (agent: string) => `tally/${agent}`,
   outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
   outboxCount: (machine: string) => `outbox-count/${machine}`,
@@ -66,6 +76,11 @@ export function below(prefix: string): { from: string; to: string } {
 
 export function digits(number: number): string {
   return String(number).padStart(12, '0');
+}
+
+/** So many digits that times sort as numbers do. */
+export function dueTime(atMs: number): string {
+  return String(atMs).padStart(16, '0');
 }
 
 export function numberOf(keyText: string): number {
@@ -126,6 +141,11 @@ export interface Resync {
   line: number;
   /** The last key of the history that was looked at; absent when all was. */
   after?: string;
+}
+
+/** A thread of two agents, and the longest chain of answers that is known in it. */
+export interface StoredThread extends ThreadState {
+  chain?: Chain;
 }
 
 /** Counts of one agent, and the last history number given. */

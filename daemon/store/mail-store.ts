@@ -1,3 +1,4 @@
+import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { Doubts, Letter, Message, Party, Told, Unsend, Void } from '../../protocol/letter.ts';
 import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
@@ -134,7 +135,16 @@ export interface MailStore {
   knows(agent: string, messageId: string): Promise<boolean>;
   /** History, newest first, of what is visible to the agent; pages by `before`. */
   history(agent: string, limit: number, before?: number): Promise<MailRecord[]>;
-  thread(agent: string, slug: string): Promise<ThreadRecord | undefined>;
+  /** What an agent and another say under a slug. */
+  thread(agent: string, peer: string, slug: string): Promise<ThreadState | undefined>;
+
+  /**
+   * Says of answers that are due and still owed: to the recipient that it is, to the sender that there is none. One
+   * batch looks at 100 at most: call again at once while it says `more`, and else at `dueAtMs`, if ever.
+   */
+  remind(nowMs: number): Promise<Reminded>;
+  /** A person says that an agent may go on answering, in every thread or in those of one slug. */
+  resetChains(agent: string, slug: string | undefined): Promise<void>;
 }
 
 /** A letter of a machine about what it does not know for itself. */
@@ -176,15 +186,22 @@ export interface MailRecord {
   /** Mailboxes that hold a copy, or did before it was delivered. */
   held?: string[];
   /** It is no agent's message, but tells what became of one: see mail-notices.ts. */
-  notice?: { kind: NoticeKind; about: string };
+  notice?: { kind: NoticeKind; about: string; peer: string };
   /** Taking it back was answered `requested`: its sender is told of the outcome. */
   unsendAsked?: true;
+  /** The record before it in its thread, of the same sender and kind; see mail-threads.ts. */
+  threadBefore?: number;
+  /** It asked for an answer, and its sender wants none any more. */
+  letGo?: true;
   /** Its place in the outbox while it is there. */
   outbox?: number;
 }
 
-/** What a notice tells of: a message that was refused or expired, or how its taking back ended. */
-export type NoticeKind = 'refused' | 'expired' | 'unsend';
+/**
+ * What a notice tells of: a message that was refused or expired, or how its taking back ended; an answer that is owed,
+ * to who owes it (`reminder`) and to who waits for it (`unanswered`).
+ */
+export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered';
 
 export interface Outgoing {
   ns: string;
@@ -195,6 +212,12 @@ export interface Outgoing {
   thread?: string;
   replyTo?: string;
   resolve?: boolean;
+  /** Asks for an answer within this time. */
+  replyWithinMs?: number | undefined;
+  /** A person says it: its chain of answers begins anew. */
+  byPerson?: boolean;
+  /** Longest chain of answers that content may have. Unbounded when absent. */
+  hopsMax?: number;
   group?: string;
   /** What becomes of the message that this one answers. */
   mark?: Mark;
@@ -210,6 +233,10 @@ export interface Mark {
 
 export interface Accepted {
   thread: ThreadRecord | undefined;
+  /** When an answer is asked for. */
+  dueAtMs?: number;
+  /** How many more answers may follow, when it is few. */
+  hopsLeft?: number;
   /** One a copy: its outbox number, none for a note to oneself; or the error that kept it out. */
   copies: ({ id: string; number: number | undefined } | { id: string; error: ErrorCode })[];
 }
@@ -218,7 +245,14 @@ export interface ThreadRecord {
   slug: string;
   /** Id of the message that opened the thread. */
   root: string;
-  resolvedAtMs?: number;
+}
+
+export interface Reminded {
+  /** Notices that came of it. */
+  released: Released[];
+  more: boolean;
+  /** When the next answer is due. */
+  dueAtMs: number | undefined;
 }
 
 /** One letter that waits for a machine. */
@@ -298,6 +332,8 @@ export type Received =
 export interface Released {
   agent: string;
   messageId: string;
+  /** When it asks for an answer. */
+  dueAtMs?: number;
 }
 
 /** The machines for which the outbox got something new. */

@@ -379,41 +379,7 @@ describe('the mail store', () => {
       ),
     ).toBe(true);
   });
-
-  test('gives a thread one root, whatever the order in which its messages arrive', async () => {
-    expect(
-      await holds(
-        fc.asyncProperty(threadArrivals(), async (roots) => {
-          const { store } = new Pair();
-          for (const [index, { sender, root }] of roots.entries()) {
-            const from = { id: idOf(0xc0 + sender), name: `agent-${sender}` };
-            const seq = roots.slice(0, index).filter((earlier) => earlier.sender === sender).length + 1;
-            const thread = { slug: 'plan', root: idOf(root) };
-            const letter = {
-              k: 'message' as const,
-              id: idOf(0x2000 + index),
-              seq,
-              from,
-              to: ada,
-              content: 'x',
-              sent_at: 0,
-              thread,
-            };
-            await store.receive({ ns: NS, machine: THERE, letter, nowMs: START_MS });
-          }
-          const lowest = Math.min(...roots.map(({ root }) => root));
-          expect((await store.thread(ada.id, 'plan'))?.root).toBe(idOf(lowest));
-        }),
-        300,
-      ),
-    ).toBe(true);
-  });
 });
-
-function threadArrivals() {
-  const arrival = fc.record({ sender: fc.nat({ max: 3 }), root: fc.integer({ min: 1, max: 50 }) });
-  return fc.array(arrival, { minLength: 1, maxLength: 8 });
-}
 
 function pick<T>(list: readonly T[], which: number): T | undefined {
   return list.length === 0 ? undefined : list[which % list.length];

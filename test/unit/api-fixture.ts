@@ -201,6 +201,10 @@ export function fakeAdmin(): FakeAdmin {
     calls,
     list,
     pendingJoins: [],
+    async resetChains(agent, thread) {
+      note('resetChains', agent, thread);
+      return { agent, thread };
+    },
     async status() {
       note('status');
       const link = { machine: 'desktop', peer_id: 'q', up: true, prekey: 'fresh' as const, queued: 3 };

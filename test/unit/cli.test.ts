@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { commandTree } from '../../cli/commands/completion.ts';
 import { completionScript, SHELLS, type CommandTree } from '../../cli/completion.ts';
-import { parseDuration } from '../../cli/duration.ts';
+import { parseDuration } from '../../protocol/duration.ts';
 import { logText, parseLogLine } from '../../cli/log-text.ts';
 import { renderError } from '../../cli/output.ts';
 import { createProgram } from '../../cli/program.ts';
@@ -92,7 +92,7 @@ describe('the command tree', () => {
     command.commands.flatMap((below) => [`${above}${below.name}`, ...lines(below, `${above}${below.name} `)]);
 
   it('is the contract', () => {
-    const expected = `daemon up down status logs namespace agent mcp send reply unsend inbox wait recall bundle completion help`;
+    const expected = `daemon up down status logs namespace agent mcp send reply reset unsend inbox wait recall bundle completion help`;
     expect(tree.commands.map(({ name }) => name)).toEqual(expected.split(' '));
     expect(lines(tree)).toEqual(
       expect.arrayContaining([

@@ -36,6 +36,9 @@ describe('readConfig', () => {
     ['peer variables', {}, { PATCHCORD_PEERS: PEER }, { peers: [PEER] }],
     ['a name', { name: ' Box\n1\t ' }, {}, { label: 'Box 1' }],
     ['a name variable', {}, { PATCHCORD_NAME: 'box' }, { label: 'box' }],
+    ['no bound of hops', {}, {}, { hopsMax: 40 }],
+    ['a bound of hops', { maxHops: '4' }, { PATCHCORD_HOPS: '7' }, { hopsMax: 4 }],
+    ['a variable of hops', {}, { PATCHCORD_HOPS: '1000' }, { hopsMax: 1_000 }],
     ['a log level', {}, { PATCHCORD_LOG_LEVEL: 'debug' }, { logLevel: 'debug' }],
   ];
   it.each(accepted)('reads %s', (_what, flags, environment, expected) => {
@@ -53,6 +56,9 @@ describe('readConfig', () => {
     ['--peer', { peer: ['/ip4/192.0.2.7/tcp/4001'] }, {}],
     ['PATCHCORD_PEERS', {}, { PATCHCORD_PEERS: 'x' }],
     ['--name', { name: ' \n ' }, {}],
+    ['--max-hops', { maxHops: '0' }, {}],
+    ['--max-hops', { maxHops: '1001' }, {}],
+    ['PATCHCORD_HOPS', {}, { PATCHCORD_HOPS: 'many' }],
     ['PATCHCORD_LOG_LEVEL', {}, { PATCHCORD_LOG_LEVEL: 'loud' }],
   ];
   it.each(refused)('names %s when it is wrong', (name, flags, environment) => {

@@ -264,7 +264,7 @@ export function reopenTests({ world, store }: At): void {
       tally: await mail.tally(ada.id),
       pending: await mail.pending(ada.id, 10),
       deferred: await mail.deferred(ada.id, 10),
-      thread: await mail.thread(ada.id, 'deploy'),
+      thread: await mail.thread(ada.id, bob.id, 'deploy'),
     });
     const before = await everything(store());
     const reopened = await world().reopen();

@@ -49,9 +49,11 @@ export function acceptTests({ store }: At): void {
           to: bob,
           content: 'content 1',
           sent_at: NOW,
+          hops: 1,
           reply_to: id(9),
           group: id(8),
           resolve: true,
+          seen: { seq: 0 },
         },
       });
       const entries = await outboxOf(store());
@@ -136,7 +138,7 @@ export function acceptTests({ store }: At): void {
       await expect(store().accept(answer)).rejects.toEqual(refusal('unknown_message'));
       expect(await store().history(ada.id, 10)).toEqual([]);
       expect(await store().outboxCount(THERE)).toBe(0);
-      expect(await store().thread(ada.id, 'deploy')).toBeUndefined();
+      expect(await store().thread(ada.id, bob.id, 'deploy')).toBeUndefined();
       expect((await store().accept(outgoing(3))).copies).toEqual([{ id: id(3), number: 1 }]);
     });
   });
@@ -349,71 +351,6 @@ export function takeBackTests({ store }: At): void {
     test('of a note to oneself is too late', async () => {
       await store().accept(outgoing(1, { copies: [{ id: id(1), to: ada, machine: HERE.peerId }] }));
       expect(await takeBack(1, true)).toEqual({ status: 'already_read' });
-    });
-  });
-}
-
-export function threadTests({ store }: At): void {
-  describe('threads', () => {
-    test('are opened by the first message and joined by later ones', async () => {
-      expect((await store().accept(outgoing(1, { thread: 'deploy' }))).thread).toEqual({
-        slug: 'deploy',
-        root: id(1),
-      });
-      expect((await store().accept(outgoing(2, { thread: 'deploy' }))).thread).toEqual({
-        slug: 'deploy',
-        root: id(1),
-      });
-      expect((await store().find(ada.id, id(2)))!.message.thread).toEqual({ slug: 'deploy', root: id(1) });
-      expect(await store().thread(bob.id, 'deploy')).toBeUndefined();
-    });
-
-    test('of several copies have one root', async () => {
-      const copies = [
-        { id: id(1), to: bob, machine: THERE },
-        { id: id(2), to: cyd, machine: ELSEWHERE },
-      ];
-      await store().accept(outgoing(1, { thread: 'deploy', copies }));
-      expect((await store().find(ada.id, id(2)))!.message.thread).toEqual({ slug: 'deploy', root: id(1) });
-    });
-
-    test('are inherited from what arrives', async () => {
-      await store().receive(incoming(5, 1, { thread: { slug: 'deploy', root: id(5) } }));
-      expect((await store().accept(outgoing(6, { thread: 'deploy' }))).thread).toEqual({
-        slug: 'deploy',
-        root: id(5),
-      });
-    });
-
-    test.for<[mine: number, theirs: number]>([
-      [1, 2],
-      [2, 1],
-    ])('opened on both sides (%i here, %i there) have the lower root', async ([mine, theirs]) => {
-      await store().accept(outgoing(mine, { thread: 'deploy' }));
-      await store().receive(incoming(theirs, 1, { thread: { slug: 'deploy', root: id(theirs) } }));
-      expect(await store().thread(ada.id, 'deploy')).toEqual({ slug: 'deploy', root: id(1) });
-      expect((await store().accept(outgoing(9, { thread: 'deploy' }))).thread?.root).toBe(id(1));
-    });
-
-    test('are resolved, and opened again by the next message, from either side', async () => {
-      const resolvedAt = async () => (await store().thread(ada.id, 'deploy'))?.resolvedAtMs;
-      await store().accept(outgoing(1, { thread: 'deploy' }));
-      await store().accept(outgoing(2, { thread: 'deploy', resolve: true, nowMs: NOW + 5 }));
-      expect(await resolvedAt()).toBe(NOW + 5);
-      const thread = { slug: 'deploy', root: id(1) };
-      await store().receive(incoming(3, 1, { thread }));
-      expect(await resolvedAt()).toBeUndefined();
-      await store().receive(incoming(4, 2, { thread, resolve: true }, { nowMs: NOW + 9 }));
-      expect(await resolvedAt()).toBe(NOW + 9);
-      await store().accept(outgoing(5, { thread: 'deploy' }));
-      expect(await resolvedAt()).toBeUndefined();
-    });
-
-    test('keep slugs apart that look alike', async () => {
-      for (const [index, slug] of ['a', 'a-', '\u00e4', 'aa', '\u5165'].entries())
-        await store().accept(outgoing(index + 1, { thread: slug }));
-      expect((await store().thread(ada.id, '\u00e4'))?.root).toBe(id(3));
-      expect((await store().thread(ada.id, 'a'))?.root).toBe(id(1));
     });
   });
 }

@@ -4,11 +4,13 @@ import type { At, MailStoreWorld } from './mail-store-fixture.ts';
 import { knowsTests } from './mail-store-knowing.ts';
 import { moveTests } from './mail-store-moving.ts';
 import { noticeTests, unsendAskedTests } from './mail-store-notices.ts';
+import { owingTests } from './mail-store-owing.ts';
 import { historyTests, limitTests, readingTests, reopenTests } from './mail-store-reading.ts';
 import { gapTests, receiptTests, receiveTests, voidTests } from './mail-store-receiving.ts';
 import { refuseAllTests } from './mail-store-refusing.ts';
 import { heldTests, relayedTests, settlingReceiptTests } from './mail-store-relaying.ts';
-import { acceptTests, outboxTests, settleTests, takeBackTests, threadTests } from './mail-store-sending.ts';
+import { acceptTests, outboxTests, settleTests, takeBackTests } from './mail-store-sending.ts';
+import { hopTests, threadTests } from './mail-store-threads.ts';
 
 /** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
 export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld>): void {
@@ -40,6 +42,8 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     readingTests(at);
     takeBackTests(at);
     threadTests(at);
+    hopTests(at);
+    owingTests(at);
     historyTests(at);
     limitTests(at);
     reopenTests(at);

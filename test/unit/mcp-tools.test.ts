@@ -25,7 +25,7 @@ const call = (name: string, args: Record<string, unknown>, session = new FakeSes
 describe('the table', () => {
   test.each([
     ['inbox', ['all_agents']],
-    ['send_message', ['to_agent', 'content', 'thread']],
+    ['send_message', ['to_agent', 'content', 'thread', 'reply_by']],
     ['reply', ['message_id', 'content', 'defer', 'resolve']],
     ['wait_for_message', ['timeout_seconds']],
     ['attachment', ['path_or_url', 'upload', 'filename', 'file_data', 'relay', 'mime_type']],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { agentView, messageView } from '../../daemon/messenger/views.ts';
-import type { MailRecord, ThreadRecord } from '../../daemon/store/mail-store.ts';
+import type { MailRecord } from '../../daemon/store/mail-store.ts';
+import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import { zMessageView } from '../../protocol/views.ts';
 import { ada, bob, ELSEWHERE, HERE, id, incoming, NOW, NS, THERE } from './mail-store-fixture.ts';
 
@@ -10,8 +11,15 @@ const directory = {
   logs: new Map([[NS, { name: 'team' }]]),
   labelOf: (_ns: string, machine: string) => LABELS[machine] ?? machine.slice(-8),
 };
-const THREAD: ThreadRecord = { slug: 'deploy', root: id(9), resolvedAtMs: NOW };
-const mail = { thread: async (agent: string) => (agent === ada.id ? THREAD : undefined) };
+const place = { seq: 1 };
+const THREAD: ThreadState = {
+  own: {},
+  peer: { resolve: { place, root: id(9), number: 1, seen: { seq: 0 }, atMs: NOW } },
+  roots: [id(9)],
+};
+const mail = {
+  thread: async (agent: string, peer: string) => (agent === ada.id && peer === bob.id ? THREAD : undefined),
+};
 
 const RECEIVED: MailRecord = {
   number: 1,
@@ -94,11 +102,11 @@ describe('the view of a message', () => {
     expect((await viewOf(record)).held_by).toEqual(holders);
   });
 
-  test.each(['refused', 'expired', 'unsend'] as const)(
+  test.each(['refused', 'expired', 'unsend', 'reminder', 'unanswered'] as const)(
     'that is a notice (%s) is of no agent',
     async (kind) => {
       const message = { ...RECEIVED.message, from: { id: id(0), name: 'patchcord' }, content: 'It ended.' };
-      const view = await viewOf({ ...RECEIVED, message, notice: { kind, about: id(7) } });
+      const view = await viewOf({ ...RECEIVED, message, notice: { kind, about: id(7), peer: bob.id } });
       expect(view).toEqual({
         message_id: id(1),
         from: 'patchcord',
