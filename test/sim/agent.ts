@@ -33,6 +33,7 @@ const BEFORE_WRITING = new Set([
   'outbox_full',
   'not_member',
   'name_taken',
+  'loop_guard',
 ]);
 
 /** Errors by which an agent is told that it cannot be. */

@@ -99,6 +99,18 @@ describe('routes', () => {
     ['/api/agents', {}, ['agents'], { agents: [{ agent: FRONTEND }] }],
     [`/api/agents/${FRONTEND}/tokens`, { method: 'POST' }, ['newToken', FRONTEND], { token: 'fresh' }],
     [
+      `/api/agents/${FRONTEND}/reset`,
+      { method: 'POST' },
+      ['resetChains', FRONTEND, undefined],
+      { agent: FRONTEND },
+    ],
+    [
+      `/api/agents/${FRONTEND}/reset`,
+      { body: { thread: 'plan' } },
+      ['resetChains', FRONTEND, 'plan'],
+      { agent: FRONTEND, thread: 'plan' },
+    ],
+    [
       '/api/inbox?limit=7&as=Ops@myproject',
       {},
       ['peek', 'ops@myproject', 7],

@@ -68,6 +68,15 @@ describe('a session', () => {
     await session.close();
   });
 
+  test('tells the daemon that a person speaks, when that is so', async () => {
+    const request = { agent: FRONTEND, client: 'c' };
+    for (const byPerson of [undefined, true, false]) {
+      const session = await client.messenger.open({ ...request, byPerson });
+      expect(world.messenger.sessions.at(-1)!.request).toEqual({ ...request, byPerson });
+      await session.close();
+    }
+  });
+
   test('gives back what it leased before close resolves', async () => {
     const session = await open();
     const faked = world.messenger.sessions[0]!;
@@ -166,6 +175,8 @@ describe('admin', () => {
     expect(await admin.agents()).toEqual([localAgent(FRONTEND, 2)]);
     expect(await admin.removeAgent(odd)).toBeUndefined();
     expect(await admin.newToken(odd)).toEqual({ agent: odd, token: 'fresh' });
+    expect(await admin.resetChains(odd, 'a b')).toEqual({ agent: odd, thread: 'a b' });
+    expect(await admin.resetChains(odd)).toEqual({ agent: odd });
     expect(await admin.peek(odd, 5)).toEqual({ pending: [MESSAGE], total: 1 });
     expect(world.admin.calls).toEqual([
       ['createNamespace', 'team'],
@@ -178,6 +189,8 @@ describe('admin', () => {
       ['agents'],
       ['removeAgent', odd],
       ['newToken', odd],
+      ['resetChains', odd, 'a b'],
+      ['resetChains', odd, undefined],
       ['peek', odd, 5],
     ]);
   });

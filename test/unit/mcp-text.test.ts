@@ -62,6 +62,11 @@ describe('a shown message', () => {
     ['some missing', { missing_before: 3 }, /3 earlier messages of this sender have not arrived/],
     ['resolved thread', { thread_resolved_at: '2026-11-22T11:00:00Z' }, /resolved 2026-11-22T11:00:00Z/],
     ['an answer', { reply_to: 'm0' }, /Answers: m0/],
+    [
+      'one asked for',
+      { reply_by: '2026-11-22T11:00:00Z' },
+      /An answer is asked for by 2026-11-22T11:00:00Z\./,
+    ],
   ])('notes: %s', (_name, changes, expected) => {
     expect(inboxWith([{ ...MESSAGE, ...changes }])).toMatch(expected);
   });
@@ -263,7 +268,10 @@ describe('other results', () => {
     expect(text.replyText({ status: 'replied', to: 'a@n', reply_id: 'r', state: 'queued' })).toContain(
       'queued on this machine',
     );
-    expect(text.replyText({ status: 'deferred', to: 'a@n' })).not.toMatch(/queued|delivered/);
+    expect(text.replyText({ status: 'deferred', to: 'a@n' })).not.toMatch(/queued|delivered|Warning/);
+    expect(text.replyText({ status: 'replied', to: 'a@n', warning: 'Few are\nleft.' })).toMatch(
+      /Warning: Few are left\.$/,
+    );
   });
 
   test('a fetched file is framed like a message', () => {

@@ -298,8 +298,17 @@ const prekeyFiles = new WeakMap<MemoryKv, MemoryPrekeyFile>();
 
 export async function startMachine(
   wire: Wire,
-  options: { seed: number; label: string; clock: Clock; kv?: MemoryKv; random?: Random; log?: Log },
+  options: {
+    seed: number;
+    label: string;
+    clock: Clock;
+    kv?: MemoryKv;
+    random?: Random;
+    log?: Log;
+    hopsMax?: number;
+  },
 ): Promise<TestMachine> {
+  const { hopsMax } = options;
   const { seed, label, clock, kv = new MemoryKv(), random = systemRandom, log = silentLog } = options;
   const prekeyFile = prekeyFiles.get(kv) ?? new MemoryPrekeyFile();
   prekeyFiles.set(kv, prekeyFile);
@@ -317,6 +326,7 @@ export async function startMachine(
     label,
     platform: 'test',
     peers: [],
+    hopsMax,
   });
   await machine.start();
   return { ...machine, peerId: signer.peerId, signer, kv, prekeyFile, clock };
