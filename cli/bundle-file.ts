@@ -64,14 +64,15 @@ export async function writeBundleFile(
 /** The bytes of a file, and how many there are where that is known. Throws `not_found`, `invalid_input`. */
 export async function readBundleFile(
   path: string,
+  kind = 'bundle',
 ): Promise<{ chunks: AsyncIterable<Uint8Array>; sizeBytes: number | undefined }> {
   const file = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
-    throw fileError('read', path, cause);
+    throw fileError('read', path, cause, kind);
   });
   const found = await file.stat();
   if (found.isDirectory()) {
     await file.close();
-    throw new PatchcordError('invalid_input', `${path} is a folder.`, 'Name the file of a bundle.');
+    throw new PatchcordError('invalid_input', `${path} is a folder.`, `Name the file of a ${kind}.`);
   }
   const chunks = file.createReadStream({ highWaterMark: READ_SIZE_BYTES });
   return { chunks, sizeBytes: found.isFile() ? found.size : undefined };
@@ -84,14 +85,19 @@ async function syncFolder(path: string): Promise<void> {
   await folder?.close();
 }
 
-function fileError(what: 'read' | 'write', path: string, cause: NodeJS.ErrnoException): PatchcordError {
+function fileError(
+  what: 'read' | 'write',
+  path: string,
+  cause: NodeJS.ErrnoException,
+  kind = 'bundle',
+): PatchcordError {
   if (cause.code === 'ENOSPC' || cause.code === 'EDQUOT' || cause.code === 'EFBIG') {
     return new PatchcordError('disk_full', `No room for ${path}.`, 'Free some, or name another place.', {
       cause,
     });
   }
   if (cause.code === 'ENOENT') {
-    const remedy = what === 'read' ? 'Name the file of a bundle.' : 'Create the folder first.';
+    const remedy = what === 'read' ? `Name the file of a ${kind}.` : 'Create the folder first.';
     return new PatchcordError('not_found', `There is no ${what === 'read' ? path : dirname(path)}.`, remedy, {
       cause,
     });

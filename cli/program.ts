@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { nearestNames } from '../protocol/address.ts';
 import { packageVersion } from '../daemon/version.ts';
 import { addAgentCommands } from './commands/agent.ts';
+import { addBackupCommands } from './commands/backup.ts';
 import { addBundleCommands } from './commands/bundle.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addDaemonCommands } from './commands/daemon.ts';
@@ -42,6 +43,7 @@ export function createProgram(output: ProgramOutput): Command {
   addInboxCommands(program);
   addHistoryCommands(program);
   addBundleCommands(program);
+  addBackupCommands(program);
   addCompletionCommand(program);
   // Last, because commands inherit what is set before they are added.
   program.allowExcessArguments().action(() => refuseUnknown(program));

@@ -16,7 +16,7 @@ export function recoveryText(namespace: string, phrase: string): string {
 }
 
 /** Numbered and in rows, so that they can be copied by hand or by mouse; `readWords` takes them back as they are. */
-function wordRows(phrase: string): string {
+export function wordRows(phrase: string): string {
   const cells = phrase
     .split(' ')
     .map((word, index) => `${String(index + 1).padStart(2)}. ${inline(word).padEnd(WORD_WIDTH)}`);
@@ -30,13 +30,13 @@ function wordRows(phrase: string): string {
  * The phrase in what somebody typed: numbers before the words, commas, case and line breaks do not matter. Throws
  * `invalid_input`, which never repeats a word.
  */
-export function readPhrase(text: string): string {
+export function readPhrase(text: string, command = 'patchcord namespace create'): string {
   const words = wordsOf(text);
   if (words.length !== WORDS) {
     throw new PatchcordError(
       'invalid_input',
       `There are ${words.length} words, not ${WORDS}.`,
-      'Give the words that `patchcord namespace create` printed, in their order.',
+      `Give the words that \`${command}\` printed, in their order.`,
     );
   }
   return words.join(' ');

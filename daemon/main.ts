@@ -4,6 +4,7 @@ import { newId } from '../protocol/ids.ts';
 import { signerFromSeed } from '../protocol/signing.ts';
 import type { ApiAddresses } from './api/admin-routes.ts';
 import { createApi, type ApiParts } from './api/api.ts';
+import { storeCopy } from './backup/backup.ts';
 import { systemClock as clock, systemRandom as random } from './clock.ts';
 import type { DaemonConfig } from './config.ts';
 import { readDaemonInfo, removeDaemonInfo, writeDaemonInfo, type DaemonInfo } from './daemon-json.ts';
@@ -23,8 +24,7 @@ import {
   rememberPorts,
   type Ports,
 } from './ports.ts';
-import type { Kv } from './store/kv.ts';
-import { openLevelKv } from './store/level-kv.ts';
+import { openLevelKv, type LevelStore } from './store/level-kv.ts';
 import { packageVersion } from './version.ts';
 
 export interface DaemonOptions {
@@ -81,7 +81,8 @@ export async function runDaemon(config: DaemonConfig, options: DaemonOptions): P
     };
     const keys = await openKeys(paths, { storeEmpty: await isEmpty(kv), random, log });
     const { machine, network } = await startMachine(run, kv, keys);
-    const addresses = await startApi(run, machine, keys, () => stopAsked.abort());
+    const api = { storeCopy: () => storeCopy(kv), onStop: () => stopAsked.abort() };
+    const addresses = await startApi(run, machine, keys, api);
     const info = describe(addresses, network);
     await announce(run, info);
     options.onReady(info);
@@ -95,7 +96,7 @@ export async function runDaemon(config: DaemonConfig, options: DaemonOptions): P
 }
 
 /** Throws `home_in_use`, with the pid of the daemon that holds the lock where it is known. */
-async function lockStore(paths: HomePaths): Promise<Kv> {
+async function lockStore(paths: HomePaths): Promise<LevelStore> {
   try {
     return await openLevelKv(paths.store);
   } catch (cause) {
@@ -112,12 +113,16 @@ async function lockStore(paths: HomePaths): Promise<Kv> {
   }
 }
 
-async function isEmpty(kv: Kv): Promise<boolean> {
+async function isEmpty(kv: LevelStore): Promise<boolean> {
   // Keys are ASCII.
   return (await kv.range({ from: '', to: '\x7f', limit: 1 })).length === 0;
 }
 
-async function startMachine(run: Run, kv: Kv, keys: Keys): Promise<{ machine: Machine; network: Network }> {
+async function startMachine(
+  run: Run,
+  kv: LevelStore,
+  keys: Keys,
+): Promise<{ machine: Machine; network: Network }> {
   const { config, paths, ports, log } = run;
   const boot = newId(run.startedAtMs, random.bytes);
   const network = createLibp2pNetwork({
@@ -149,7 +154,12 @@ async function startMachine(run: Run, kv: Kv, keys: Keys): Promise<{ machine: Ma
 }
 
 /** A port that was asked for is that port or none; the usual one gives way to any that is free. */
-async function startApi(run: Run, machine: Machine, keys: Keys, onStop: () => void): Promise<ApiAddresses> {
+async function startApi(
+  run: Run,
+  machine: Machine,
+  keys: Keys,
+  more: Pick<ApiParts, 'storeCopy' | 'onStop'>,
+): Promise<ApiAddresses> {
   const { config, paths, ports, log } = run;
   const parts: ApiParts = {
     messenger: machine.messenger,
@@ -165,7 +175,7 @@ async function startApi(run: Run, machine: Machine, keys: Keys, onStop: () => vo
       startedAt: new Date(run.startedAtMs).toISOString(),
     },
     apiToken: keys.apiToken,
-    onStop,
+    ...more,
   };
   const start = async (port: number): Promise<ApiAddresses> => {
     const api = createApi(parts);

@@ -7,6 +7,7 @@ import { adminRoutes, daemonRoutes } from './admin-routes.ts';
 import type { ApiAddresses, ApiInfo } from './admin-routes.ts';
 import type { Admin } from './admin.ts';
 import { createAgentSessions } from './agent-sessions.ts';
+import { backupRoute } from './backup-route.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import type { Bundles } from './bundles.ts';
 import { doorOf, listenOnPort, listenOnSocket } from './door.ts';
@@ -24,6 +25,8 @@ export interface ApiParts {
   messenger: Messenger;
   admin: Admin;
   bundles: Bundles;
+  /** The records of the store at this moment, sealed as they lie there; see daemon/backup. */
+  storeCopy: () => AsyncIterable<Uint8Array>;
   mcp: HttpMcp;
   log: Log;
   clock: Clock;
@@ -70,6 +73,7 @@ export function createApi(parts: ApiParts): Api {
     daemonRoutes(app, { ...parts, sessions, stopping: stop.signal, addresses: () => addresses });
     adminRoutes(app, admin);
     bundleRoutes(app, parts.bundles, stop.signal);
+    backupRoute(app, parts.storeCopy, stop.signal);
     peekRoute(app, admin);
     sessionRoutes(app, { sessions, streams, traffic });
     mcpRoutes(app, { mcp, agents, traffic, log });

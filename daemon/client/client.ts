@@ -17,6 +17,8 @@ export interface Client {
   bundles: BundlesClient;
   /** The whole status: the machine's, and the daemon's process and addresses. */
   status(): Promise<StatusView>;
+  /** The records of the store, as daemon/backup reads them. */
+  storeCopy(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** Asks the daemon to stop; it answers before it does. */
   stop(): Promise<void>;
 }
@@ -32,6 +34,7 @@ export function createClient(options: WireOptions): Client {
     admin: createAdmin(wire),
     bundles: createBundles(wire),
     status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zStatusView }),
+    storeCopy: async (signal) => wire.drink({ method: 'GET', path: '/api/store', signal }),
     async stop() {
       await wire.ask({ method: 'POST', path: '/api/stop', answer: zStopAnswer });
     },

@@ -2,19 +2,26 @@ import { Level } from 'level';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
 
+const ENTRIES_PER_READ = 100;
+
 /**
  * LevelDB as a {@link Kv}. After a failed write LevelDB refuses every further one until it is opened anew (seen
  * on a full disk), so the next use reopens it.
  *
  * Throws `home_in_use` when another process holds the folder's lock, `store_failed` when it cannot be opened.
  */
-export async function openLevelKv(folder: string): Promise<Kv> {
+export async function openLevelKv(folder: string): Promise<LevelStore> {
   const kv = new LevelKv(folder);
   await kv.open();
   return kv;
 }
 
-class LevelKv implements Kv {
+export interface LevelStore extends Kv {
+  /** Every entry as it is when this is called, in key order, whatever is written meanwhile. */
+  entries(): AsyncIterable<[key: string, value: Uint8Array]>;
+}
+
+class LevelKv implements LevelStore {
   readonly #folder: string;
   #db: Level<string, Uint8Array> | undefined;
   #reopening: Promise<void> | undefined;
@@ -49,6 +56,22 @@ class LevelKv implements Kv {
       .catch((error: unknown) => {
         throw failure('The store could not be read', error);
       });
+  }
+
+  async *entries(): AsyncGenerator<[string, Uint8Array]> {
+    // An iterator sees the database as it was when it was made.
+    const iterator = (await this.#ready()).iterator();
+    try {
+      for (;;) {
+        const page = await iterator.nextv(ENTRIES_PER_READ);
+        if (page.length === 0) return;
+        yield* page;
+      }
+    } catch (error) {
+      throw failure('The store could not be read', error);
+    } finally {
+      await iterator.close();
+    }
   }
 
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {

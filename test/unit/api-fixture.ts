@@ -362,6 +362,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
     messenger,
     admin,
     bundles: fakeBundles,
+    storeCopy: async function* () {},
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,

@@ -32,10 +32,12 @@ afterEach(async () => {
   for (const step of undo.reverse()) await step();
 });
 
+async function* noStore(): AsyncGenerator<Uint8Array> {}
+
 function api(changes: Partial<ApiParts> = {}) {
   const messenger = fakeMessenger();
   const info = { version: '0.1.0', pid: 1, home: folder, startedAt: '' };
-  const fakes = { messenger, admin: fakeAdmin(), bundles: fakeBundles, mcp: idleMcp };
+  const fakes = { messenger, admin: fakeAdmin(), bundles: fakeBundles, mcp: idleMcp, storeCopy: noStore };
   const base = { ...fakes, log: silentLog, clock: systemClock, info };
   const made = createApi({ ...base, apiToken: 'secret', onStop: () => {}, ...changes });
   undo.push(async () => made.stop());
