@@ -47,9 +47,9 @@ async function backup(file: string, options: { force?: boolean }, command: Comma
   const secret = systemRandom.bytes(BACKUP_SECRET_SIZE_BYTES);
   const view = { file, size_bytes: 0, records: 0 };
   await interruptible(async (signal) => {
-    const { storeCopy } = await connect(cli);
+    const client = await connect(cli);
     const begin = async () => {
-      const plain = backupOf(cli.paths, await storeCopy(signal), systemClock.now(), () => {
+      const plain = backupOf(cli.paths, await client.storeCopy(signal), systemClock.now(), () => {
         view.records += 1;
       });
       return counted(view, withProgress(sealed(secret, plain), notice));

@@ -41,17 +41,15 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   const verdict = decideArrival(line, { seq, epoch, id, known: placed !== undefined }, nowMs);
   if (verdict.verdict === 'full') return { taken: false, code: 'mailbox_full', retry: true };
   const released: Released[] = [];
-  const knownState = async (): Promise<ReceiptState | undefined> =>
-    placed && (letter.k === 'void' ? withdraw(tx, agent, id, placed) : stateOf(tx, agent, placed));
   if (verdict.verdict === 'duplicate') {
-    return { taken: true, state: (await knownState())!, released, gapDueAtMs: undefined };
+    return { taken: true, state: await knownState(tx, letter), released, gapDueAtMs: undefined };
   }
   const own = await readEpoch(tx);
   for (const { held, missingBefore } of 'closed' in verdict ? verdict.closed : []) {
     const named = (line.own ?? 0) === own ? missingBefore : 0;
     await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore: named }, released);
   }
-  const state = (await knownState()) ?? (isVoid ? 'unsent' : 'delivered');
+  const state = placed ? await knownState(tx, letter) : isVoid ? 'unsent' : 'delivered';
   const { ns, machine } = arrival;
   const taken: HeldRecord = { letter: isVoid ? asVoid(letter) : letter, ns, machine };
   if (verdict.verdict === 'hold') {
@@ -65,6 +63,14 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   }
   putLine(tx, agent, sender, begunIn(own, line, verdict.line));
   return { taken: true, state, released, gapDueAtMs: gapDueAt(verdict.line) };
+}
+
+/** What became of a message that is known, now that it came again, or is taken back. */
+async function knownState(tx: Tx, letter: Message | Void): Promise<ReceiptState> {
+  const agent = letter.to.id;
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  if (!known) throw new Error('it was known a moment ago');
+  return letter.k === 'void' ? withdraw(tx, agent, letter.id, known) : stateOf(tx, agent, known);
 }
 
 /** The line after an arrival, with the epoch of this machine in which it took in the first place of it. */

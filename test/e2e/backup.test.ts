@@ -26,7 +26,7 @@ beforeEach(async () => {
   await laptop.json('agent', 'add', 'bob@team');
   await becomes(() => sendTo(desk, 'ada', 'bob', 'first').catch(String), 'sent');
   await delivered(desk, 'ada', 'first');
-  expect(await read(laptop, 'bob')).toEqual(['first']);
+  await becomes(() => read(laptop, 'bob'), ['first']);
 });
 afterEach(async () => {
   await stage.end();
