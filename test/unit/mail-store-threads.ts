@@ -164,7 +164,7 @@ export function threadTests({ store }: At): void {
       await store().receive(incoming(2, 2, { ...deploy(1), epoch: 7, resolve: true, seen: { seq: 9 } }));
       await store().accept(outgoing(3, here));
       expect(await resolvedAt()).toBe(NOW);
-      await store().receive(incoming(4, 3, { ...deploy(1), epoch: 8 }));
+      await store().receive(incoming(4, 1, { ...deploy(1), epoch: 8 }));
       expect(await resolvedAt()).toBeUndefined();
     });
 
