@@ -1,5 +1,6 @@
 import type { MessageView, RecallResult } from '../protocol/views.ts';
 import { frame, inline, oneLine } from './frame.ts';
+import { waitingText } from './receipt-text.ts';
 
 type RecalledMessage = RecallResult['messages'][number];
 
@@ -89,7 +90,8 @@ export function recalledText(message: RecalledMessage): string {
   if (message.notice) return noticeText(message);
   const sent = message.direction === 'sent';
   const holders = message.held_by?.map((label) => `"${inline(label)}"`).join(', ');
-  const status = `Status: ${message.status}${holders ? ` by ${holders}` : ''}`;
+  const why = message.waiting === undefined ? '' : `; ${waitingText(message.waiting)}`;
+  const status = `Status: ${message.status}${holders ? ` by ${holders}` : ''}${why}`;
   const head = sent
     ? `Sent to: ${inline(message.to)}   Sent: ${inline(message.sent_at)}   ${status}`
     : `Received   ${senderLine(message)}   ${status}`;

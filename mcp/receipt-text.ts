@@ -15,6 +15,18 @@ const RUNG_TEXT: Record<ReceiptState, string> = {
   refused: "refused by the recipient's machine",
 };
 
+/** Why a queued message waits, by the code that its recipient's machine answered with. */
+const WAITING_TEXT: Record<string, string> = {
+  mailbox_full: "the recipient's inbox is full, and it is tried again until something there is read",
+  disk_full: "the disk of the recipient's machine is full, and it is tried again until there is room",
+};
+
+/** Says why a message waits, in words for any code. */
+export function waitingText(code: string): string {
+  const known = Object.hasOwn(WAITING_TEXT, code) ? WAITING_TEXT[code] : undefined;
+  return known ?? `the recipient's machine cannot take it now (${inline(code)}), and it is tried again`;
+}
+
 export function rungText(state: ReceiptState): string {
   return RUNG_TEXT[state];
 }
@@ -32,8 +44,9 @@ function presenceText(receipt: SendReceipt): string {
 /** One line of send_message's answer: what is known of one recipient's copy. */
 export function receiptText(receipt: SendReceipt): string {
   const to = inline(receipt.to);
-  if (receipt.error) return `- ${to}: NOT sent. ${oneLine(receipt.error.message)}`;
+  const { error } = receipt;
+  if (error && !receipt.state) return `- ${to}: NOT sent. ${oneLine(error.message)}`;
   const id = receipt.message_id ? ` (message_id ${inline(receipt.message_id)})` : '';
   const state = receipt.state ? `${rungText(receipt.state)}${presenceText(receipt)}` : 'no state known';
-  return `- ${to}: ${state}${id}`;
+  return `- ${to}: ${state}${error ? `; ${waitingText(error.code)}` : ''}${id}`;
 }

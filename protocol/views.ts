@@ -47,6 +47,10 @@ export const zMessageView = z.object({
     .array(z.string())
     .optional()
     .describe('labels of the machines that keep a sent message for the recipient'),
+  waiting: z
+    .string()
+    .optional()
+    .describe("code of why the recipient's machine could not take a queued message yet; it is tried again"),
   missing_before: z.number().int().optional().describe('messages of this sender that have not arrived'),
   late: z.boolean().optional().describe('arrived after later messages of this sender were shown'),
 });

@@ -1,3 +1,4 @@
+import { waitingText } from '../../mcp/receipt-text.ts';
 import { formatAddress, parseRecipients, threadSlug } from '../../protocol/address.ts';
 import type { SendCall } from '../../protocol/calls.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
@@ -104,7 +105,8 @@ export async function send(
     if (entry.error) return { to: entry.to, error: entry.error.view() };
     return sent[known.indexOf(entry)]!;
   });
-  const failures = receipts.filter(({ error }) => error).length;
+  // What has a state is on its way, though it may have to wait for room.
+  const failures = receipts.filter(({ error, state }) => error && !state).length;
   return {
     status: failures === 0 ? 'sent' : failures < receipts.length ? 'partial' : 'failed',
     ...(several ? {} : { message_id: copies[0]!.id }),
@@ -206,8 +208,11 @@ async function receiptFor(
   }
   const toSelf = listing.id === agent.id;
   const state = toSelf ? 'deferred' : await reachedState(parts, agent, copy.id, listing.machine);
+  const waiting = state === 'queued' ? (await parts.mail.find(agent.id, copy.id))?.waiting : undefined;
+  const error = waiting && new PatchcordError(waiting, `Not taken yet: ${waitingText(waiting)}.`);
   const lastSeen = listing.lastSeenMs === 0 ? null : isoTime(listing.lastSeenMs);
-  return { to, message_id: copy.id, state, online: listing.online, last_seen: lastSeen };
+  const receipt = { to, message_id: copy.id, state, online: listing.online, last_seen: lastSeen };
+  return error ? { ...receipt, error: error.view() } : receipt;
 }
 
 /** The rung that a message has reached by now, or within a moment when its machine is linked. */

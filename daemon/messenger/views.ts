@@ -55,6 +55,7 @@ export async function messageView(
     ...(record.held && status === 'held'
       ? { held_by: record.held.map((mailbox) => directory.labelOf(ns, mailbox)) }
       : {}),
+    ...(record.waiting === undefined ? {} : { waiting: record.waiting }),
     ...(record.notice ? { notice: record.notice.kind, about: record.notice.about } : {}),
     ...(record.missingBefore ? { missing_before: record.missingBefore } : {}),
     ...(record.late ? { late: true } : {}),

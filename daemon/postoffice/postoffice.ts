@@ -1,5 +1,5 @@
 import { sealEnvelope } from '../../protocol/envelope.ts';
-import { asPatchcordError } from '../../protocol/errors.ts';
+import { asPatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { isAddressed } from '../../protocol/letter.ts';
 import { isUsable } from '../../protocol/prekey.ts';
@@ -32,6 +32,9 @@ import { Resyncs } from './resync.ts';
 import { Settlements } from './settlements.ts';
 import { Slices } from './slices.ts';
 import { takeBack } from './taking-back.ts';
+
+/** Refusals for now that may last: the sender is to see them. */
+const LACKS_ROOM: ReadonlySet<ErrorCode> = new Set(['mailbox_full', 'disk_full']);
 
 /** No bound: between two agents of one machine nothing is in the way. */
 const LOCAL_WINDOW: Window = { frames: 512, sizeBytes: 8 * 1024 * 1024 };
@@ -259,6 +262,8 @@ export class Postoffice {
     const courier = this.#courier(machine);
     if (frame.retry) {
       courier.postponed(entry.number);
+      if (LACKS_ROOM.has(frame.code))
+        this.#ended(await this.#mail.postponed(machine, entry.number, frame.code));
       return;
     }
     this.#log.warn({ machine, code: frame.code }, 'a parcel was refused');

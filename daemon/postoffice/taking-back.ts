@@ -1,5 +1,5 @@
 import { UNSEND_ANSWER_MS } from '../../protocol/limits.ts';
-import type { ReceiptState } from '../../protocol/receipt.ts';
+import { isHomeState, type ReceiptState } from '../../protocol/receipt.ts';
 import type { MailRecord, MailStore, OutboxEntry } from '../store/mail-store.ts';
 import type { Settlements } from './settlements.ts';
 
@@ -35,7 +35,7 @@ export async function takeBack(
     agent,
     message.id,
     UNSEND_ANSWER_MS,
-    ({ kind, state }) => kind !== 'message' || (state !== 'held' && state !== 'delivered'),
+    ({ kind, state }) => kind !== 'message' || (isHomeState(state) && state !== 'delivered'),
   );
   const outcome = outbox === undefined ? await decide() : await parts.withhold(machine, outbox, decide);
   if (outcome.status !== 'asked') {

@@ -5,7 +5,16 @@ import type { Signer } from '../../protocol/signing.ts';
 import type { Journal, Tx } from './journal.ts';
 import { giveUpGaps, place, placeReceipt, placeUnsend } from './mail-incoming.ts';
 import type { NewNotice } from './mail-notices.ts';
-import { accept, expire, markHeld, refuseAll, settle, takeBack, unsendAsked } from './mail-outgoing.ts';
+import {
+  accept,
+  expire,
+  markHeld,
+  postponed,
+  refuseAll,
+  settle,
+  takeBack,
+  unsendAsked,
+} from './mail-outgoing.ts';
 import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
 import { giveUpDoubts, takeAsked } from './mail-doubts.ts';
 import { beginEpoch, resync, stepEpoch } from './mail-epoch.ts';
@@ -37,6 +46,7 @@ type Writes =
   | 'accept'
   | 'mark'
   | 'settle'
+  | 'postponed'
   | 'refuse'
   | 'refuseAll'
   | 'receive'
@@ -84,6 +94,7 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
       }),
     settle: (machine, number, receipt) =>
       transact((tx) => settle(tx, machine, number, { receipt }, newNotice)),
+    postponed: (machine, number, code) => transact((tx) => postponed(tx, machine, number, code)),
     refuse: (machine, number, refusal: ErrorCode) =>
       transact((tx) => settle(tx, machine, number, { refusal }, newNotice)),
     receive: (arrival) =>

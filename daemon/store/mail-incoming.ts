@@ -8,6 +8,7 @@ import {
   below,
   key,
   leaveUnread,
+  notWaiting,
   readEpoch,
   readLine,
   readTally,
@@ -118,7 +119,7 @@ export async function placeReceipt(
   const status = climb(record.status, receipt.state);
   const settled = await answered(tx, record, receipt.state);
   if (status === record.status && !settled) return undefined;
-  const { outbox, unsendAsked, ...rest } = record;
+  const { outbox, unsendAsked, ...rest } = notWaiting(record);
   const left = settled || outbox === undefined ? {} : { outbox, ...(unsendAsked && { unsendAsked }) };
   const after: MailRecord = { ...rest, ...left, status };
   tx.put(key.history(receipt.sender, known.number), after);
@@ -298,7 +299,8 @@ async function markReplied(tx: Tx, agent: string, letter: Message): Promise<void
   if (!known?.number || known.peer !== letter.from.id) return;
   const record = await tx.get<MailRecord>(key.history(agent, known.number));
   if (record?.direction !== 'sent' || record.status === 'pending') return;
-  tx.put(key.history(agent, known.number), { ...record, status: climb(record.status, 'replied') });
+  const status = climb(record.status, 'replied');
+  tx.put(key.history(agent, known.number), { ...notWaiting(record), status } satisfies MailRecord);
 }
 
 function putLine(tx: Tx, agent: string, sender: string, line: StoredLine): void {

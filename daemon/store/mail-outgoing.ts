@@ -10,6 +10,7 @@ import { watchAnswer } from './mail-obligations.ts';
 import {
   key,
   nextPlace,
+  notWaiting,
   outboxPage,
   queue,
   readLine,
@@ -125,6 +126,18 @@ async function acceptCopy(
   return { id: copy.id, number, hops };
 }
 
+/** See MailStore.postponed. */
+export async function postponed(tx: Tx, machine: string, number: number, code: ErrorCode): Promise<Settled> {
+  const entry = await tx.get<OutboxEntry>(key.outbox(machine, number));
+  if (!entry?.agent || entry.letter.k !== 'message') return {};
+  const { agent, letter } = entry;
+  const known = await tx.get<Known>(key.known(agent, letter.id));
+  const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
+  if (!record || record.status !== 'queued' || record.waiting === code) return {};
+  tx.put(key.history(agent, record.number), { ...record, waiting: code } satisfies MailRecord);
+  return { about: { agent, messageId: letter.id, kind: 'message', state: 'queued' } };
+}
+
 /** A mailbox holds a copy of the entry; a message climbs to `held`. */
 export async function markHeld(tx: Tx, machine: string, number: number, mailbox: string): Promise<Settled> {
   const entry = await tx.get<OutboxEntry>(key.outbox(machine, number));
@@ -137,7 +150,7 @@ export async function markHeld(tx: Tx, machine: string, number: number, mailbox:
   const record = known && (await tx.get<MailRecord>(key.history(agent, known.number)));
   if (!record || record.status === 'pending') return {};
   const status = climb(record.status, 'held');
-  tx.put(key.history(agent, record.number), { ...record, status, held } satisfies MailRecord);
+  tx.put(key.history(agent, record.number), { ...notWaiting(record), status, held } satisfies MailRecord);
   return { about: { agent, messageId: letter.id, kind: 'message', state: status } };
 }
 
@@ -166,7 +179,7 @@ export async function settle(
   const ended: ReceiptState | undefined = isAsking ? undefined : local;
   const said: ReceiptState = answer.receipt?.state ?? ended ?? record.status;
   const status = climb(record.status, said);
-  const { outbox, unsendAsked, ...rest } = record;
+  const { outbox, unsendAsked, ...rest } = notWaiting(record);
   const after: MailRecord = { ...rest, status };
   if (outbox !== undefined && outbox !== number) after.outbox = outbox;
   if (unsendAsked && letter.k === 'message') after.unsendAsked = unsendAsked;
@@ -296,14 +309,15 @@ export async function takeBack(
   const voided = { k: 'void' as const, seq, ...(epoch !== undefined && { epoch }), ...letter };
   if (request.neverLeft(machine, entry)) {
     tx.put(key.outbox(machine, entry.number), { ...entry, letter: voided } satisfies OutboxEntry);
-    tx.put(key.history(agent, record.number), { ...record, status: 'unsent' } satisfies MailRecord);
-    await leaveThread(tx, agent, { ...record, status: 'unsent' });
+    const after: MailRecord = { ...notWaiting(record), status: 'unsent' };
+    tx.put(key.history(agent, record.number), after);
+    await leaveThread(tx, agent, after);
     return { status: 'unsent' };
   }
   // A new number: an acknowledgement of the old one says nothing about the void.
   await unqueue(tx, machine, entry.number);
   const number = await queue(tx, { machine, ns, letter: voided, agent, boot, atMs });
-  tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
+  tx.put(key.history(agent, record.number), { ...notWaiting(record), outbox: number } satisfies MailRecord);
   return { status: 'asked', machine, number, replaced: entry.number };
 }
 

@@ -148,6 +148,11 @@ export interface StoredThread extends ThreadState {
   chain?: Chain;
 }
 
+/** The record without why it waited: it came further, or goes no further. */
+export function notWaiting({ waiting: _waiting, ...record }: MailRecord): MailRecord {
+  return record;
+}
+
 /** Counts of one agent, and the last history number given. */
 export interface StoredTally extends Tally {
   number: number;

@@ -22,6 +22,11 @@ export interface MailStore {
   outboxMachines(): Promise<string[]>;
   /** The peer has the parcel: takes it out of the outbox and lets the message climb to the receipt's state. */
   settle(machine: string, number: number, receipt: Receipt | undefined): Promise<Settled>;
+  /**
+   * The peer cannot take the parcel now, and says why: a message keeps that until it climbs. Nothing of it is written
+   * when it is known already.
+   */
+  postponed(machine: string, number: number, code: ErrorCode): Promise<Settled>;
   /** The peer refused the parcel for good. */
   refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
   /**
@@ -181,6 +186,8 @@ export interface MailRecord {
   movedFrom?: string;
   /** Why it was refused. */
   refusal?: ErrorCode;
+  /** Why its machine could not take it when it was tried last; it waits in the outbox. */
+  waiting?: ErrorCode;
   /** It was given up here, but may have been on its way: whether it arrived is not known. */
   mayHaveArrived?: true;
   /** Mailboxes that hold a copy, or did before it was delivered. */

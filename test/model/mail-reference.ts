@@ -35,6 +35,8 @@ export interface Sent {
   held: readonly string[];
   /** Its sender was told that taking it back was requested. */
   isAsked: boolean;
+  /** Its machine had no room when it was tried last. */
+  isWaiting?: boolean;
   /** It ended while something was on its way: whether it arrived nobody knows. */
   mayHaveArrived?: boolean;
 }
@@ -197,6 +199,17 @@ export class MailReference {
     this.settle(number, k === 'unsend' ? undefined : state);
     // A void takes the place of what has left.
     if (k === 'void' && sent?.status === state) sent.mayHaveArrived = true;
+  }
+
+  /** Its machine has no room for that entry now. */
+  postpone(number: number): void {
+    const { k, sent } = this.outbox.get(number)!;
+    if (k === 'message' && sent?.status === 'queued') sent.isWaiting = true;
+  }
+
+  /** Whether its sender is told that it waits for room. */
+  isWaiting(sent: Sent): boolean {
+    return sent.isWaiting === true && sent.status === 'queued' && this.#waitingOf(sent)[1]?.k === 'message';
   }
 
   /** A mailbox has a copy of that entry. */

@@ -74,9 +74,9 @@ const command = fc.oneof(
   { weight: 3, arbitrary: fc.record({ k: fc.constant('confirm' as const), which: at }) },
   { weight: 3, arbitrary: fc.record({ k: fc.constantFrom('defer' as const, 'reply' as const), which: at }) },
   {
-    weight: 3,
+    weight: 4,
     arbitrary: fc.record({
-      k: fc.constantFrom('settle' as const, 'settle' as const, 'refuse' as const),
+      k: fc.constantFrom('settle' as const, 'settle' as const, 'refuse' as const, 'postpone' as const),
       which: at,
       state: fc.constantFrom<ReceiptState>('delivered', 'read', 'deferred', 'replied', 'unsent', 'refused'),
     }),
@@ -119,7 +119,7 @@ type Command = {
 };
 const SENDS: ReadonlySet<Command['k']> = new Set([
   ...(['accept', 'takeBack', 'receipt', 'tell'] as const),
-  ...(['settle', 'refuse', 'refuseAll', 'expire', 'markHeld'] as const),
+  ...(['settle', 'refuse', 'refuseAll', 'expire', 'markHeld', 'postpone'] as const),
 ]);
 
 /** A disk that can be full. */
@@ -195,7 +195,8 @@ class Pair {
       const about = { ns: NS, id: idOf(1), sender: bob.id, recipient: ada.id, at: reference.nowMs };
       await store.tell(THERE, NS, signReceipt({ ...about, state: 'refused' }, HERE), this.boot);
       reference.tell(0, 'refused');
-    } else if (k === 'settle' || k === 'refuse' || k === 'markHeld') await this.#settle(command);
+    } else if (k === 'settle' || k === 'refuse' || k === 'markHeld' || k === 'postpone')
+      await this.#settle(command);
     else await this.#change(command);
   }
 
@@ -208,6 +209,11 @@ class Pair {
     if (k === 'markHeld') {
       await store.markHeld(THERE, number, MAILBOXES[mailbox]!);
       reference.markHeld(number, MAILBOXES[mailbox]!);
+      return;
+    }
+    if (k === 'postpone') {
+      await store.postponed(THERE, number, 'mailbox_full');
+      reference.postpone(number);
       return;
     }
     const before = reference.notices.length;
@@ -322,17 +328,21 @@ class Pair {
     const history = (await store.history(ada.id, 1_000)).toReversed();
     deepEqual(
       history.map((record) => {
-        const { number, status, late = false, missingBefore = 0, held = [] } = record;
-        return { number, name: nameOf(record), status, late, missingBefore, held };
+        const { number, status, late = false, missingBefore = 0, held = [], waiting } = record;
+        const isWaiting = waiting !== undefined;
+        return { number, name: nameOf(record), status, late, missingBefore, held, isWaiting };
       }),
       [
-        ...reference.sent.map(({ number, id, status, held }) => {
-          return { number, name: id, status, late: false, missingBefore: 0, held };
+        ...reference.sent.map((sent) => {
+          const { number, id: name, status, held } = sent;
+          const isWaiting = reference.isWaiting(sent);
+          return { number, name, status, late: false, missingBefore: 0, held, isWaiting };
         }),
         ...reference.visible().map((one) => {
           const { number, state } = one;
           const { late, missingBefore } = isNotice(one) ? { late: false, missingBefore: 0 } : one;
-          return { number, name: this.#nameOf(one), status: state, late, missingBefore, held: [] };
+          const name = this.#nameOf(one);
+          return { number, name, status: state, late, missingBefore, held: [], isWaiting: false };
         }),
       ].sort((a, b) => a.number - b.number),
     );

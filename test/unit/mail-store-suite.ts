@@ -11,6 +11,7 @@ import { refuseAllTests } from './mail-store-refusing.ts';
 import { heldTests, relayedTests, settlingReceiptTests } from './mail-store-relaying.ts';
 import { acceptTests, outboxTests, settleTests, takeBackTests } from './mail-store-sending.ts';
 import { hopTests, threadTests } from './mail-store-threads.ts';
+import { waitingTests } from './mail-store-waiting.ts';
 
 /** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
 export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld>): void {
@@ -35,6 +36,7 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     settlingReceiptTests(at);
     heldTests(at);
     relayedTests(at);
+    waitingTests(at);
     knowsTests(at);
     noticeTests(at);
     unsendAskedTests(at);

@@ -144,6 +144,31 @@ describe('frames', () => {
   });
 });
 
+describe('what its recipient has no room for', () => {
+  const receipt = { to: 'bob@team', message_id: 'm1', state: 'queued', online: true } as const;
+  const error = (code: string) => ({ code, message: 'no room', retryable: true });
+
+  test.each([
+    ['mailbox_full', "the recipient's inbox is full"],
+    ['disk_full', "the disk of the recipient's machine is full"],
+    ['toString\n> evil', "the recipient's machine cannot take it now (toString"],
+  ])('is queued and says why: %s', (code, why) => {
+    const shown = text.sendText({ status: 'sent', receipts: [{ ...receipt, error: error(code) }] });
+    expect(shown).toContain(why);
+    expect(shown).toContain('queued on this machine, safe on disk');
+    expect(shown).not.toContain('NOT sent');
+    expect(shown.split('\n').some((line) => line.startsWith('> evil'))).toBe(false);
+  });
+
+  test('and what was not accepted at all is said to be not sent', () => {
+    const shown = text.sendText({
+      status: 'failed',
+      receipts: [{ to: 'bob@team', error: error('outbox_full') }],
+    });
+    expect(shown).toContain('- bob@team: NOT sent. no room');
+  });
+});
+
 describe('a notice of patchcord', () => {
   const NOTICE: MessageView = {
     ...SEALED,
