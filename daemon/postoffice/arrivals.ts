@@ -6,21 +6,19 @@ import { envelopeHash } from '../../protocol/held-receipt.ts';
 import { isAddressed, type Addressed, type Doubts, type Letter, type Told } from '../../protocol/letter.ts';
 import { receiptOf, signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import { lives, lostName } from '../directory/listings.ts';
 import type { Log } from '../log.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { MailStore, OutboxEntry, Released } from '../store/mail-store.ts';
+import { WhenDue } from '../when-due.ts';
 import { CarriedMail } from './carried.ts';
 
 export type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
 
 /** Envelopes that were taken lately, by hash: a second mailbox that holds one need not send it. */
 const TAKEN_MAX = 8_192;
-
-/** After a failure of the store, overdue gaps are looked at again. */
-const GAPS_AGAIN_MS = 5_000;
 
 /** A letter that was opened, and the machine that signed it. */
 export interface Opened {
@@ -75,7 +73,7 @@ export class Arrivals {
   readonly #appended: ArrivalParts['appended'];
   /** Hashes in hex. */
   readonly #taken = new Set<string>();
-  #gapTimer: { timer: Timer; atMs: number } | undefined;
+  readonly #gaps: WhenDue;
 
   constructor(parts: ArrivalParts) {
     this.#mail = parts.mail;
@@ -90,14 +88,15 @@ export class Arrivals {
     this.#onReceipt = parts.onReceipt;
     this.#onReleased = parts.onReleased;
     this.#appended = parts.appended;
+    this.#gaps = new WhenDue({ ...parts, what: 'giving up gaps', run: () => this.#giveUpGaps() });
   }
 
   async start(): Promise<void> {
-    await this.#giveUpGaps();
+    await this.#gaps.now();
   }
 
   stop(): void {
-    this.#gapTimer?.timer.cancel();
+    this.#gaps.stop();
   }
 
   /** Takes a parcel from a linked machine and says what answers it. Never rejects. */
@@ -196,7 +195,7 @@ export class Arrivals {
     if (!received.taken) {
       return { answer: { t: 'refuse', n, code: received.code, retry: received.retry }, told: false };
     }
-    if (received.gapDueAtMs !== undefined) this.#watchGaps(received.gapDueAtMs);
+    if (received.gapDueAtMs !== undefined) this.#gaps.at(received.gapDueAtMs);
     if (received.released.length > 0) this.#onReleased(received.released);
     return { answer: { t: 'ack', n, receipt: received.receipt }, told: received.told };
   }
@@ -252,24 +251,9 @@ export class Arrivals {
     throw new PatchcordError('peer_unreachable', 'The sender is not known to live on that machine.');
   }
 
-  #watchGaps(atMs: number): void {
-    if (this.#gapTimer && this.#gapTimer.atMs <= atMs) return;
-    this.#gapTimer?.timer.cancel();
-    const timer = this.#clock.after(Math.max(0, atMs - this.#clock.now()), () => {
-      this.#gapTimer = undefined;
-      void this.#giveUpGaps();
-    });
-    this.#gapTimer = { timer, atMs };
-  }
-
-  async #giveUpGaps(): Promise<void> {
-    try {
-      const { released, dueAtMs } = await this.#mail.giveUpGaps(this.#clock.now());
-      if (dueAtMs !== undefined) this.#watchGaps(dueAtMs);
-      if (released.length > 0) this.#onReleased(released);
-    } catch (error) {
-      this.#log.error({ error }, 'overdue gaps could not be given up');
-      this.#watchGaps(this.#clock.now() + GAPS_AGAIN_MS);
-    }
+  async #giveUpGaps(): Promise<number | undefined> {
+    const { released, dueAtMs } = await this.#mail.giveUpGaps(this.#clock.now());
+    if (released.length > 0) this.#onReleased(released);
+    return dueAtMs;
   }
 }
