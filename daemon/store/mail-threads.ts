@@ -1,6 +1,7 @@
 import { countedFrom, extended } from '../../protocol/delivery/hops.ts';
 import {
   EMPTY_THREAD,
+  isBeyond,
   isSettled,
   joined,
   kindOf,
@@ -12,6 +13,7 @@ import {
   type ThreadState,
 } from '../../protocol/delivery/thread.ts';
 import type { Message } from '../../protocol/letter.ts';
+import { GAP_HELD_MAX } from '../../protocol/limits.ts';
 import type { Tx } from './journal.ts';
 import { key, readTally, type StoredThread } from './mail-records.ts';
 import type { MailRecord, ThreadRecord } from './mail-store.ts';
@@ -66,11 +68,29 @@ export async function joinThread(tx: Tx, agent: string, record: MailRecord): Pro
   if (lowest === undefined || root < lowest) tx.put(rootKey, root);
   const threadKey = key.thread(agent, peerOf(agent, record), slug);
   const known: StoredThread = (await tx.get<StoredThread>(threadKey)) ?? EMPTY_THREAD;
-  const { state, before } = joined(known, sideOf(agent, record.message), saidOf(record));
+  const { state, isNewest, before } = joined(known, sideOf(agent, record.message), saidOf(record));
   const link = { hops: record.message.hops ?? HOPS_UNSAID, number: record.number };
   const chain = extended(known.chain, link, await resetAt(tx, agent, slug));
   tx.put(threadKey, { ...state, chain } satisfies StoredThread);
-  return before === undefined ? record : { ...record, threadBefore: before };
+  if (before === undefined) return record;
+  return isNewest ? { ...record, threadBefore: before } : chainLate(tx, agent, record, before);
+}
+
+/** Puts a late message into its place in the chain, unless so many are beyond it that it hardly ever counts again. */
+async function chainLate(tx: Tx, agent: string, record: MailRecord, newest: number): Promise<MailRecord> {
+  let number = newest;
+  for (let step = 0; step < GAP_HELD_MAX; step += 1) {
+    const later = await tx.get<MailRecord>(key.history(agent, number));
+    if (!later) return record;
+    const { threadBefore: before } = later;
+    const earlier = before === undefined ? undefined : await tx.get<MailRecord>(key.history(agent, before));
+    if (before !== undefined && earlier && isBeyond(placeOf(earlier), placeOf(record))) number = before;
+    else {
+      tx.put(key.history(agent, number), { ...later, threadBefore: record.number } satisfies MailRecord);
+      return before === undefined ? record : { ...record, threadBefore: before };
+    }
+  }
+  return record;
 }
 
 /** A message was taken back, or never arrived: the newest before it counts again. */

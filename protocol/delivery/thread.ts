@@ -48,7 +48,7 @@ export type Side = 'own' | 'peer';
 
 export const EMPTY_THREAD: ThreadState = { own: {}, peer: {}, roots: [] };
 
-function isBeyond(place: Place, other: Place): boolean {
+export function isBeyond(place: Place, other: Place): boolean {
   const [epoch, otherEpoch] = [place.epoch ?? 0, other.epoch ?? 0];
   return epoch === otherEpoch ? place.seq > other.seq : epoch > otherEpoch;
 }
@@ -59,7 +59,7 @@ export function takenIn(line: { next: number; epoch?: number | undefined }): Pla
   return { ...(epoch === undefined ? {} : { epoch }), seq: next - 1 };
 }
 
-/** A message of one side. `before` is the record of the newest of its kind until now, when this one is newer. */
+/** A message of one side. `before` is the record of the newest of its kind until now, also when this one is older. */
 export function joined(
   state: ThreadState,
   by: Side,
@@ -69,7 +69,7 @@ export function joined(
   const known = state[by][kind];
   const roots = [...new Set([...state.roots, message.root])].sort().slice(0, THREAD_ROOTS_MAX);
   if (known && !isBeyond(message.place, known.place))
-    return { state: { ...state, roots }, isNewest: false, before: undefined };
+    return { state: { ...state, roots }, isNewest: false, before: known.number };
   const side = { ...state[by], [kind]: message };
   return { state: { ...state, roots, [by]: side }, isNewest: true, before: known?.number };
 }

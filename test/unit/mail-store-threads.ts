@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { MailStore } from '../../daemon/store/mail-store.ts';
 import { resolvedAtMs, rootOf } from '../../protocol/delivery/thread.ts';
+import { GAP_HOLD_MS } from '../../protocol/limits.ts';
 import {
   ada,
   type At,
@@ -219,6 +220,22 @@ export function threadTests({ store }: At): void {
       await store().receive(voided(2, 2));
       expect(await resolvedAt()).toBe(NOW);
       await store().receiveUnsend(unsending(1));
+      expect(await resolvedAt()).toBe(NOW);
+    });
+
+    test('leaves what came late, and before it, in its place', async () => {
+      await store().receive(incoming(1, 1, deploy(1)));
+      await store().accept(outgoing(9, { ...here, resolve: true }));
+      for (const seq of [5, 6]) await store().receive(incoming(seq, seq, deploy(1)));
+      await store().giveUpGaps(NOW + GAP_HOLD_MS);
+      for (const seq of [3, 2, 4]) await store().receive(incoming(seq, seq, deploy(1)));
+      for (const message of [6, 5, 4, 3]) {
+        expect(await resolvedAt()).toBeUndefined();
+        await store().receiveUnsend(unsending(message));
+        const { content } = (await store().thread(ada.id, bob.id, 'deploy'))!.peer;
+        expect(content!.place.seq).toBe(message - 1);
+      }
+      await store().receiveUnsend(unsending(2));
       expect(await resolvedAt()).toBe(NOW);
     });
 
