@@ -149,6 +149,7 @@ export function stateOf(
     recipient: letter.to.id,
     state: said.state,
     at: nowMs,
+    ...(said.epoch === undefined ? {} : { epoch: said.epoch }),
   });
   return said.state;
 }

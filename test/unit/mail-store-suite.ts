@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe } from 'vitest';
+import { newEpochTests, resyncTests } from './mail-store-epochs.ts';
 import { expireTests } from './mail-store-expiring.ts';
 import type { At, MailStoreWorld } from './mail-store-fixture.ts';
 import { knowsTests } from './mail-store-knowing.ts';
@@ -49,5 +50,7 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     historyTests(at);
     limitTests(at);
     reopenTests(at);
+    newEpochTests(at);
+    resyncTests(at);
   });
 }

@@ -56,14 +56,14 @@ function isWritten(ring: PrekeyRing): boolean {
 }
 
 /** A ring on the file, with randomness of its own, as after a start of the daemon. */
-async function start(): Promise<PrekeyRing> {
+async function start(epoch = 0): Promise<PrekeyRing> {
   const random = countingRandom((starts += 1) * 1_000_000);
   const onRotated = () => {
     expect(isWritten(ring)).toBe(true);
     told.push(ring.current.seq);
   };
   const ring: PrekeyRing = new PrekeyRing({ file, signer, clock, random, log, onRotated });
-  await ring.start();
+  await ring.start(epoch);
   return ring;
 }
 
@@ -287,4 +287,22 @@ describe('a restart', () => {
       await expect(start()).rejects.toEqual(damaged);
     }
   });
+});
+
+test('each epoch of the machine begins with a prekey above all that were used since the file was restored', async () => {
+  await start();
+  const restored = file.bytes;
+  const sequences: number[] = [];
+  for (const epoch of [1, 2]) {
+    // What was used meanwhile is forgotten.
+    for (let day = 0; day < 3; day++) await clock.advance(PREKEY_ROTATION_MS);
+    const last = sequences.at(-1) ?? Math.max(...told);
+    file.bytes = restored;
+    const ring = await start(epoch);
+    expect(ring.current.seq).toBeGreaterThan(last + 3);
+    expect(isWritten(ring)).toBe(true);
+    sequences.push(ring.current.seq);
+    ring.stop();
+    expect((await start(epoch)).current.seq).toBe(ring.current.seq);
+  }
 });

@@ -31,6 +31,11 @@ const hashes = (count: number) => Array.from({ length: count }, (_none, index) =
 const shared = { t: 'shared', ns: NS, epoch: 1, box: hex('a0') };
 const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
   ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
+  [
+    'hello of an epoch',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, epoch: 1 },
+    ['epoch'],
+  ],
   ['parcel', { t: 'parcel', n: 5, envelope: hex('a0') }],
   ['parcel with the highest number', { t: 'parcel', n: Number.MAX_SAFE_INTEGER, envelope: hex('00ff') }],
   ['parcel to be kept', { t: 'parcel', n: 6, envelope: hex('a0'), withdraw: seedOf(5) }, ['withdraw']],
@@ -89,6 +94,11 @@ const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][]
   [
     'hello with a window smaller than a frame',
     { t: 'hello', v: 1, boot: id(1), window_frames: 1, window_bytes: 262_143 },
+    'frame_malformed',
+  ],
+  [
+    'hello of epoch 0',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 1, window_bytes: 262_144, epoch: 0 },
     'frame_malformed',
   ],
   [

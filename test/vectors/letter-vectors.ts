@@ -26,6 +26,8 @@ export const fullMessage = {
 };
 export const voidLetter = { k: 'void', id: id(0x11), seq: 2, from: frontend, to: backend };
 const unsend = { k: 'unsend', id: id(0x10), from: frontend, to: backend };
+const doubts = { k: 'doubts', messages: [{ id: id(0x10), from: frontend.id, to: backend.id }] };
+const told = { k: 'told', messages: [{ id: id(0x10), to: backend.id, state: 'read' }] };
 export const LETTERS: [string, Record<string, unknown>, string[]?][] = [
   ['message', message],
   ['message with everything', fullMessage, ['thread', 'reply_to', 'resolve', 'group']],
@@ -33,6 +35,10 @@ export const LETTERS: [string, Record<string, unknown>, string[]?][] = [
   ['void', voidLetter],
   ['unsend', unsend],
   ['receipts', { k: 'receipts', receipts: [hex('0102'), hex('')] }],
+  ['message of an epoch', { ...message, epoch: AT }, ['epoch']],
+  ['void of an epoch', { ...voidLetter, epoch: 1 }, ['epoch']],
+  ['doubts', doubts],
+  ['told', told],
 ];
 const BAD_LETTERS: [string, Record<string, unknown>][] = [
   ['a kind nobody knows', { ...voidLetter, k: 'order' }],
@@ -54,6 +60,13 @@ const BAD_LETTERS: [string, Record<string, unknown>][] = [
   ['a time after the end of dates', { ...message, sent_at: 8_640_000_000_000_001 }],
   ['no receipts', { k: 'receipts', receipts: [] }],
   ['101 receipts', { k: 'receipts', receipts: Array.from({ length: 101 }, () => hex('00')) }],
+  ['epoch 0', { ...message, epoch: 0 }],
+  ['an epoch after the last', { ...voidLetter, epoch: 2 ** 48 + 1 }],
+  ['no doubts', { ...doubts, messages: [] }],
+  ['101 doubts', { ...doubts, messages: Array.from({ length: 101 }, () => doubts.messages[0]) }],
+  ['a doubt without its sender', { ...doubts, messages: [{ id: id(0x10), to: backend.id }] }],
+  ['told a state that is none', { ...told, messages: [{ ...told.messages[0], state: 'lost' }] }],
+  ['told nothing', { ...told, messages: [] }],
   ['a void with content', { ...voidLetter, content: 'x' }],
   ['an unsend with a sequence number', { ...unsend, seq: 1 }],
 ];

@@ -120,16 +120,22 @@ const STATES = [
   'refused',
 ];
 
+type Signed = [name: string, value: Record<string, unknown>, decoded: unknown];
+
 export function receiptVectors(): Vector[] {
   const presented = item(signed(item(admit), alice, CONTEXT.statement));
   return [
     ...signedVectors({
-      values: STATES.map((state) => [state, { ...receipt, state }, { ...receipt, state }]),
+      values: [
+        ...STATES.map((state): Signed => [state, { ...receipt, state }, { ...receipt, state }]),
+        ['delivered in an epoch', { ...receipt, epoch: 7 }, { ...receipt, epoch: 7 }],
+      ],
       context: CONTEXT.receipt,
       otherContext: CONTEXT.statement,
       codes: { wrapper: 'frame_malformed', shape: 'frame_malformed' },
       flip: receipt.id,
       bad: [
+        ['epoch 0', { ...receipt, epoch: 0 }],
         ['a state that is none', { ...receipt, state: 'lost' }],
         ['the state of an inbox', { ...receipt, state: 'pending' }],
         ['a namespace by its name', { ...receipt, ns: 'myproject' }],
