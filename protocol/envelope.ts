@@ -126,8 +126,8 @@ type Fields = Record<string, unknown>;
 /** Copies of one message to several recipients share all but these; any other letter is shared as a whole. */
 function split(letter: Letter): { shared: Fields; own: Fields } {
   if (letter.k !== 'message' || letter.group === undefined) return { shared: letter, own: {} };
-  const { id, seq, to, ...shared } = letter;
-  return { shared, own: { id, seq, to } };
+  const { id, seq, to, epoch, again, ...shared } = letter;
+  return { shared, own: { id, seq, to, ...(epoch && { epoch }), ...(again && { again }) } };
 }
 
 function join(shared: Fields, own: Fields): Letter {

@@ -52,6 +52,8 @@ const zMessage = z.strictObject({
   reply_within: z.int().min(REPLY_WITHIN_MS_MIN).max(REPLY_WITHIN_MS_MAX).optional(),
   /** Shared by the copies of one send_message to several recipients. */
   group: zMessageId.optional(),
+  /** It may have been shown already, by a machine that may not know it any more. */
+  again: z.literal(true).optional(),
   /** The sender's clock; shown, never used for order. */
   sent_at: zTimeMs,
 });

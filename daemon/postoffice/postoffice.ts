@@ -114,6 +114,7 @@ export class Postoffice {
     });
     this.#resyncs = new Resyncs({
       ...parts,
+      neverLeft: (machine, entry) => this.#neverLeft(machine, entry),
       onQueued: (machine, replaced) => {
         for (const number of replaced) this.#settled(machine, number);
         this.#appended({ machines: [machine] });

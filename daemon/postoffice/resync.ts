@@ -1,7 +1,7 @@
 import { RESYNC_INTERVAL_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
-import type { MailStore } from '../store/mail-store.ts';
+import type { MailStore, OutboxEntry } from '../store/mail-store.ts';
 
 /** After a failure of the store, or for want of room in the outbox, it goes on later. */
 const AGAIN_MS = 5_000;
@@ -16,6 +16,7 @@ export class Resyncs {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #boot: string;
+  readonly #neverLeft: (machine: string, entry: OutboxEntry) => boolean;
   readonly #onQueued: (machine: string, replaced: readonly number[]) => void;
   readonly #onReady: (machine: string) => void;
   /** Machines that are being seen to; the promise never rejects. */
@@ -33,6 +34,8 @@ export class Resyncs {
     log: Log;
     /** This start of the daemon. */
     boot: string;
+    /** Whether it is certain that no other machine has seen an entry. */
+    neverLeft: (machine: string, entry: OutboxEntry) => boolean;
     /** Something was queued for a machine, in the place of these numbers. */
     onQueued: (machine: string, replaced: readonly number[]) => void;
     /** Nothing has to go before what is sent to that machine any more. */
@@ -42,6 +45,7 @@ export class Resyncs {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#boot = parts.boot;
+    this.#neverLeft = parts.neverLeft;
     this.#onQueued = parts.onQueued;
     this.#onReady = parts.onReady;
   }
@@ -110,7 +114,9 @@ export class Resyncs {
     let queued = 0;
     for (;;) {
       if (this.#stopped) return false;
-      const page = await this.#mail.resync(machine, epoch, this.#boot, this.#clock.now());
+      const run = { machine, epoch, boot: this.#boot, nowMs: this.#clock.now() };
+      const neverLeft = (entry: OutboxEntry) => this.#neverLeft(machine, entry);
+      const page = await this.#mail.resync({ ...run, neverLeft });
       queued += page.queued;
       if (page.queued > 0) this.#onQueued(machine, page.replaced);
       if (page.state === 'full') return false;

@@ -165,8 +165,7 @@ function epochs(journal: Journal, self: string): Pick<MailStore, Epochs> {
         .filter(([, { after }]) => after !== undefined)
         .map(([entryKey, { epoch }]) => ({ machine: entryKey.slice('resync/'.length), epoch }));
     },
-    resync: (machine, epoch, boot, nowMs) =>
-      journal.transact((tx) => resync(tx, { machine, epoch, boot, nowMs })),
+    resync: (request) => journal.transact((tx) => resync(tx, request)),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Message } from '../../protocol/letter.ts';
 import { OUTBOX_MAX } from '../../protocol/limits.ts';
 import type { Tx } from './journal.ts';
 import { moveToDoubt } from './mail-doubts.ts';
@@ -92,7 +93,13 @@ async function placeAgain(tx: Tx, after: string | undefined): Promise<string | u
 /** See MailStore.resync. */
 export async function resync(
   tx: Tx,
-  run: { machine: string; epoch: number; boot: string; nowMs: number },
+  run: {
+    machine: string;
+    epoch: number;
+    boot: string;
+    nowMs: number;
+    neverLeft: (entry: OutboxEntry) => boolean;
+  },
 ): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }> {
   const { machine, epoch, nowMs } = run;
   const known = await tx.get<Resync>(key.resync(machine));
@@ -131,14 +138,16 @@ async function sendAgain(
   historyKey: string,
   record: MailRecord,
   line: number,
-  { boot, nowMs }: { boot: string; nowMs: number },
+  { boot, nowMs, neverLeft }: { boot: string; nowMs: number; neverLeft: (entry: OutboxEntry) => boolean },
 ): Promise<{ replaced?: number } | undefined> {
   const { machine, ns, message, outbox } = record;
   const entry = outbox === undefined ? undefined : await tx.get<OutboxEntry>(key.outbox(machine, outbox));
   if (entry ? entry.letter.k !== 'message' : record.status !== 'delivered') return undefined;
   if (entry && (message.epoch ?? 0) >= line) return undefined;
   if (entry) await unqueue(tx, machine, entry.number);
-  const letter = placedAt(message, await nextPlace(tx, message.from.id, message.to.id, machine));
+  const place = await nextPlace(tx, message.from.id, message.to.id, machine);
+  const letter: Message = placedAt(message, place);
+  if (!entry || !neverLeft(entry)) letter.again = true;
   const atMs = entry?.atMs ?? nowMs;
   const number = await queue(tx, { machine, ns, letter, agent: message.from.id, boot, atMs, again: true });
   tx.put(historyKey, { ...record, message: letter, outbox: number } satisfies MailRecord);

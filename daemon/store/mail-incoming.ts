@@ -1,4 +1,4 @@
-import { decideArrival, decideGaps, gapDueAt, type Line } from '../../protocol/delivery/line.ts';
+import { decideArrival, decideGaps, gapDueAt, type Held, type Line } from '../../protocol/delivery/line.ts';
 import { INBOX_MAX } from '../../protocol/limits.ts';
 import type { Message, Unsend, Void } from '../../protocol/letter.ts';
 import { climb, isHomeState, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
@@ -46,9 +46,9 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
     return { taken: true, state: await knownState(tx, letter), released, gapDueAtMs: undefined };
   }
   const own = await readEpoch(tx);
-  for (const { held, missingBefore } of 'closed' in verdict ? verdict.closed : []) {
-    const named = (line.own ?? 0) === own ? missingBefore : 0;
-    await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore: named }, released);
+  for (const { held, missingBefore: missing } of 'closed' in verdict ? verdict.closed : []) {
+    const missingBefore = isGap(line, held, own) ? missing : 0;
+    await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
   }
   const state = placed ? await knownState(tx, letter) : isVoid ? 'unsent' : 'delivered';
   const { ns, machine } = arrival;
@@ -64,6 +64,11 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   }
   putLine(tx, agent, sender, begunIn(own, line, verdict.line));
   return { taken: true, state, released, gapDueAtMs: gapDueAt(verdict.line) };
+}
+
+/** Whether what is missing was missing: in a line from before this machine lost what it had, that may be what it lost. */
+function isGap(line: StoredLine, { sinceMs }: Held, own: number): boolean {
+  return (line.own ?? 0) === own || sinceMs < own;
 }
 
 /** What became of a message that is known, now that it came again, or is taken back. */
@@ -157,7 +162,7 @@ export async function giveUpGaps(
     const line = await readLine(tx, agent, sender);
     const decision = decideGaps(line, untilMs);
     for (const { held, missingBefore: missing } of decision.freed) {
-      const missingBefore = (line.own ?? 0) === own ? missing : 0;
+      const missingBefore = isGap(line, held, own) ? missing : 0;
       await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
     }
     putLine(tx, agent, sender, decision.line);
@@ -252,6 +257,7 @@ async function release(
     machine,
     status: 'pending',
     acceptedAtMs: nowMs,
+    ...(letter.again ? { shownAtMs: nowMs } : {}),
     ...(late ? { late } : {}),
     ...(missingBefore ? { missingBefore } : {}),
     ...(movedFrom === undefined ? {} : { movedFrom }),

@@ -101,14 +101,16 @@ export interface MailStore {
   unfinishedResyncs(): Promise<{ machine: string; epoch: number }[]>;
   /**
    * Queues again, a page a call, what agents of a machine were sent and are not known to have read. `replaced` are
-   * outbox numbers that were taken out; `full` says that the outbox has no room now.
+   * outbox numbers that were taken out; `full` says that the outbox has no room now. Unless it is certain that no other
+   * machine has seen a message (`neverLeft`, as for takeBack), it says that it may have been shown.
    */
-  resync(
-    machine: string,
-    epoch: number,
-    boot: string,
-    nowMs: number,
-  ): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }>;
+  resync(request: {
+    machine: string;
+    epoch: number;
+    boot: string;
+    nowMs: number;
+    neverLeft: (entry: OutboxEntry) => boolean;
+  }): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }>;
 
   /** Gives up gaps that have held something back for too long, and says when to look again. */
   giveUpGaps(nowMs: number): Promise<{ released: Released[]; dueAtMs: number | undefined }>;

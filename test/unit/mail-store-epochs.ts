@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { MailStore } from '../../daemon/store/mail-store.ts';
+import type { MailStore, OutboxEntry } from '../../daemon/store/mail-store.ts';
 import { DOUBT_MS, GAP_HOLD_MS } from '../../protocol/limits.ts';
 import {
   ada,
@@ -37,10 +37,15 @@ const lettersOf = async (store: MailStore, machine = THERE) =>
   (await outboxOf(store, machine)).map(({ letter }) => letter);
 
 /** Everything that a machine of a higher epoch may have lost, page by page. */
-async function resyncAll(store: MailStore, machine: string, epoch: number, nowMs = NOW) {
+async function resyncAll(
+  store: MailStore,
+  machine: string,
+  epoch: number,
+  { nowMs = NOW, neverLeft = (_entry: OutboxEntry): boolean => false } = {},
+) {
   const replaced: number[] = [];
   for (;;) {
-    const page = await store.resync(machine, epoch, NEXT_BOOT, nowMs);
+    const page = await store.resync({ machine, epoch, boot: NEXT_BOOT, nowMs, neverLeft });
     replaced.push(...page.replaced);
     if (page.state !== 'more') return { replaced, state: page.state };
   }
@@ -249,6 +254,21 @@ export function resyncTests({ store, world }: At): void {
       expect((await placesOf(store(), ELSEWHERE)).at(-1)).toEqual([10, 0, 2]);
     });
 
+    test('says of what may have been shown that it was sent before, and so it is shown', async () => {
+      await store().accept(outgoing(1));
+      await store().accept(outgoing(2));
+      await store().accept(outgoing(3));
+      await store().settle(THERE, 1, receipt(1, 'delivered'));
+      await resyncAll(store(), THERE, 7, {
+        neverLeft: ({ number }) => number === 3,
+      });
+      const again = (await lettersOf(store())).map((letter) => letter.k === 'message' && letter.again);
+      expect(again).toEqual([true, true, undefined]);
+      await store().receive(incoming(8, 1, { again: true }));
+      expect(await store().pending(ada.id, 9)).toMatchObject([{ shownAtMs: NOW }]);
+      expect(await store().receiveUnsend(unsending(8))).toMatchObject({ state: 'delivered' });
+    });
+
     test('is done once for an epoch, and again for the next', async () => {
       await store().accept(outgoing(1));
       await store().settle(THERE, 1, receipt(1, 'delivered'));
@@ -265,11 +285,13 @@ export function resyncTests({ store, world }: At): void {
     test('goes on after a crash, and leaves nothing out and nothing twice', async () => {
       for (const message of numbersTo(100)) await store().accept(outgoing(message));
       for (const number of numbersTo(100)) await store().settle(THERE, number, receipt(number, 'delivered'));
-      expect(await store().resync(THERE, 7, BOOT, NOW)).toMatchObject({ state: 'more' });
+      expect(
+        await store().resync({ machine: THERE, epoch: 7, boot: BOOT, nowMs: NOW, neverLeft: () => false }),
+      ).toMatchObject({ state: 'more' });
       expect(await store().resyncedEpoch(THERE)).toBe(0);
       await world().reopen();
       expect(await store().unfinishedResyncs()).toEqual([{ machine: THERE, epoch: 7 }]);
-      await resyncAll(store(), THERE, 7, NOW + 50);
+      await resyncAll(store(), THERE, 7, { nowMs: NOW + 50 });
       expect(await store().unfinishedResyncs()).toEqual([]);
       expect(await placesOf(store())).toEqual(numbersTo(100).map((message) => [message, NOW, message]));
     });
@@ -310,9 +332,11 @@ export function resyncTests({ store, world }: At): void {
 
     test('after this machine lost what it had, a gap before it is no gap', async () => {
       await store().receive(incoming(1, 1));
-      await store().newEpoch({ inDoubt: false, boot: BOOT, nowMs: NOW });
-      await store().receive(incoming(5, 5));
+      await store().receive(incoming(3, 3));
+      await store().newEpoch({ inDoubt: false, boot: BOOT, nowMs: NOW + 1 });
+      await store().receive(incoming(5, 5, {}, { nowMs: NOW + 1 }));
       await store().receive(incoming(6, 1, { epoch: 7 }));
+      expect((await store().find(ada.id, id(3)))?.missingBefore).toBe(1);
       expect((await store().find(ada.id, id(5)))?.missingBefore).toBeUndefined();
       await store().receive(incoming(8, 3, { epoch: 7 }));
       await store().giveUpGaps(NOW + GAP_HOLD_MS);

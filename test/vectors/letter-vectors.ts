@@ -35,7 +35,7 @@ export const LETTERS: [string, Record<string, unknown>, string[]?][] = [
   ['void', voidLetter],
   ['unsend', unsend],
   ['receipts', { k: 'receipts', receipts: [hex('0102'), hex('')] }],
-  ['message of an epoch', { ...message, epoch: AT }, ['epoch']],
+  ['message of an epoch', { ...message, epoch: AT, again: true }, ['epoch', 'again']],
   ['void of an epoch', { ...voidLetter, epoch: 1 }, ['epoch']],
   ['doubts', doubts],
   ['told', told],
