@@ -2,8 +2,17 @@ import { homedir, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import envPaths from 'env-paths';
 import { z } from 'zod';
+import { parseDuration } from '../protocol/duration.ts';
 import { PatchcordError } from '../protocol/errors.ts';
-import { ADDRESSES_MAX, HOPS_CONFIGURED_MAX, HOPS_DEFAULT, LABEL_LENGTH_MAX } from '../protocol/limits.ts';
+import {
+  ADDRESSES_MAX,
+  HOPS_CONFIGURED_MAX,
+  HOPS_DEFAULT,
+  LABEL_LENGTH_MAX,
+  RETENTION_MS,
+  RETENTION_MS_MAX,
+  RETENTION_MS_MIN,
+} from '../protocol/limits.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -15,6 +24,8 @@ export interface DaemonConfig {
   readonly listen: readonly string[] | undefined;
   readonly peers: readonly string[];
   readonly label: string;
+  /** How long mail waits and the history is kept. */
+  readonly retentionMs: number;
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
@@ -28,6 +39,7 @@ export interface DaemonFlags {
   peer?: readonly string[] | undefined;
   name?: string | undefined;
   maxHops?: string | undefined;
+  retention?: string | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -61,6 +73,15 @@ const zHops = z
   .regex(/^\d{1,4}$/, HOPS_REMEDY)
   .transform(Number)
   .pipe(z.number().min(1, HOPS_REMEDY).max(HOPS_CONFIGURED_MAX, HOPS_REMEDY));
+const zRetention = z
+  .string()
+  .transform(parseDuration)
+  .pipe(
+    z
+      .number('Give a duration such as 36h or 14d.')
+      .min(RETENTION_MS_MIN, 'Give at least 1d.')
+      .max(RETENTION_MS_MAX, 'Give at most 30d.'),
+  );
 
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
@@ -97,6 +118,9 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    retentionMs:
+      read(zRetention, { flag: '--retention', variable: 'PATCHCORD_RETENTION' }, flags.retention) ??
+      RETENTION_MS,
     logLevel: check(zLogLevel, 'PATCHCORD_LOG_LEVEL', value(environment['PATCHCORD_LOG_LEVEL']) ?? 'info'),
   });
 }

@@ -2,7 +2,7 @@ import type { Messenger } from '../mcp/messenger.ts';
 import { PatchcordError } from '../protocol/errors.ts';
 import type { Frame } from '../protocol/frame.ts';
 import { newId } from '../protocol/ids.ts';
-import { HOPS_DEFAULT } from '../protocol/limits.ts';
+import { HOPS_DEFAULT, RETENTION_MS } from '../protocol/limits.ts';
 import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
@@ -22,6 +22,7 @@ import { MachineAdmin } from './machine-admin.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
+import { HistorySweep } from './postoffice/history-sweep.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -32,6 +33,7 @@ import { createKvHeldStore } from './store/kv-held-store.ts';
 import { createKvMailStore } from './store/kv-mail-store.ts';
 import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
+import { createMailSweep } from './store/mail-sweep.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
@@ -59,6 +61,8 @@ export interface MachineParts {
   peers: readonly string[];
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
+  /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
+  retentionMs?: number;
 }
 
 /** One machine: its namespaces, agents, mail and links, without process, home or HTTP. */
@@ -72,10 +76,11 @@ export interface Machine {
 }
 
 export async function createMachine(parts: MachineParts): Promise<Machine> {
-  const { signer, kv, network, clock, random, log } = parts;
+  const { signer, kv, network, clock, random, log, retentionMs = RETENTION_MS } = parts;
   const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
   const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
-  const held = createKvHeldStore(journal);
+  const held = createKvHeldStore(journal, { retentionMs });
+  const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
       messenger.membersChanged(after);
@@ -107,6 +112,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await reminders.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
+      historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
         void follow(ns);
@@ -120,6 +126,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       epochs.stop();
       postoffice.stop();
       reminders.stop();
+      await historySweep.stop();
       await network.stop();
       await journal.close();
     },
@@ -139,7 +146,8 @@ function createDelivery(
   { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
   { mail, held }: { mail: MailStore; held: HeldStore },
 ) {
-  const { signer, network, clock, random, log, boot, hopsMax = HOPS_DEFAULT } = parts;
+  const { signer, network, clock, random, log, boot } = parts;
+  const { hopsMax = HOPS_DEFAULT, retentionMs = RETENTION_MS } = parts;
   const onReleased = (released: readonly Released[]) => {
     messenger.released(released);
     for (const { dueAtMs } of released) reminders.watch(dueAtMs);
@@ -156,6 +164,7 @@ function createDelivery(
     random,
     log,
     boot,
+    retentionMs,
     onReleased,
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });

@@ -147,6 +147,7 @@ async function startMachine(
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
     hopsMax: config.hopsMax,
+    retentionMs: config.retentionMs,
   });
   run.stopLater('machine', () => machine.stop());
   await machine.start();

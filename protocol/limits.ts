@@ -64,8 +64,16 @@ export const INVITES_MAX = 100;
 export const INVITE_TTL_MS = 10 * 60_000;
 export const INVITE_TTL_MS_MAX = 7 * 24 * 3_600_000;
 
-/** How long a letter waits for its machine before it expires. */
+/** How long a letter waits for its machine before it expires, and how long the history keeps, unless told otherwise, */
 export const RETENTION_MS = 7 * 24 * 3_600_000;
+/** at least, */
+export const RETENTION_MS_MIN = 24 * 3_600_000;
+/** and at most. */
+export const RETENTION_MS_MAX = 30 * 24 * 3_600_000;
+/** A copy comes no later than this after its message was sent: it waits at its sender, then for whole days at a mailbox. */
+export const COPY_AGE_MS_MAX = 2 * RETENTION_MS_MAX + 24 * 3_600_000;
+/** The history is looked through for what is too old this often. */
+export const HISTORY_SWEEP_INTERVAL_MS = 3_600_000;
 /** Letters that wait on one machine for another. */
 export const OUTBOX_MAX = 50_000;
 /** Last place in one line of sender and recipient; stored keys give it twelve digits. Wire. */
@@ -137,7 +145,10 @@ export const MAILBOX_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
 export const MAILBOX_DEPOSITOR_WINDOW_MS = 3_600_000;
 export const MAILBOX_DEPOSITOR_COUNT_MAX = 10_000;
 export const MAILBOX_DEPOSITOR_SIZE_BYTES_MAX = 128 * 1024 * 1024;
-/** A mailbox keeps an envelope for this long, and up to a day longer: it sweeps whole days, UTC, by its own clock. */
+/**
+ * A mailbox keeps an envelope for this long unless told otherwise, and up to a day longer: it sweeps whole days, UTC, by
+ * its own clock.
+ */
 export const MAILBOX_RETENTION_MS = 7 * 24 * 3_600_000;
 /** Envelopes that one page of a mailbox offers, or one request says it has. */
 export const MAILBOX_PAGE_MAX = 500;

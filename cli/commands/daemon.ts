@@ -66,6 +66,7 @@ function withDaemonFlags(command: Command): Command {
     .option('--peer <multiaddr>', 'a machine to stay linked with; may be repeated', collect)
     .option('--name <label>', "this machine's name for others (default: the host name)")
     .option('--max-hops <number>', 'answers between agents until a person has to step in (default: 40)')
+    .option('--retention <duration>', 'how long mail waits and history is kept: 1d to 30d (default: 7d)')
     .addOption(
       new Option('--no-mdns', 'do not look for machines by multicast (nothing does yet)').hideHelp(),
     );
@@ -73,13 +74,14 @@ function withDaemonFlags(command: Command): Command {
 
 /** The flags as they go to the daemon process. */
 function spelled(options: DaemonOptions): string[] {
-  const { httpPort, listen = [], peer = [], name, maxHops } = options;
+  const { httpPort, listen = [], peer = [], name, maxHops, retention } = options;
   return [
     ...(httpPort === undefined ? [] : ['--http-port', httpPort]),
     ...listen.flatMap((address) => ['--listen', address]),
     ...peer.flatMap((address) => ['--peer', address]),
     ...(name === undefined ? [] : ['--name', name]),
     ...(maxHops === undefined ? [] : ['--max-hops', maxHops]),
+    ...(retention === undefined ? [] : ['--retention', retention]),
     ...(options.mdns ? [] : ['--no-mdns']),
   ];
 }

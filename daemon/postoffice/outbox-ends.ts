@@ -1,4 +1,4 @@
-import { HELD_SWEEP_INTERVAL_MS, RETENTION_MS } from '../../protocol/limits.ts';
+import { HELD_SWEEP_INTERVAL_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { Log } from '../log.ts';
@@ -20,6 +20,7 @@ export class OutboxEnds {
   readonly #neverLeft: (machine: string, entry: OutboxEntry) => boolean;
   readonly #withdraw: (machine: string, entry: OutboxEntry) => void;
   readonly #onEnded: (machine: string, number: number, settled: Settled) => void;
+  readonly #retentionMs: number;
   #givingUp = false;
   #giveUpAgain = false;
   #expiry: Timer | undefined;
@@ -30,6 +31,8 @@ export class OutboxEnds {
     clock: Clock;
     log: Log;
     self: string;
+    /** How long mail waits for its machine before it expires. */
+    retentionMs: number;
     /** Whether it is certain that no other machine has seen an entry. */
     neverLeft: (machine: string, entry: OutboxEntry) => boolean;
     /** Takes back the copies that mailboxes hold of an entry. */
@@ -42,6 +45,7 @@ export class OutboxEnds {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#self = parts.self;
+    this.#retentionMs = parts.retentionMs;
     this.#neverLeft = parts.neverLeft;
     this.#withdraw = parts.withdraw;
     this.#onEnded = parts.onEnded;
@@ -97,7 +101,7 @@ export class OutboxEnds {
   /** Ends what nobody has answered for in time, and looks again later. */
   async #expire(): Promise<void> {
     try {
-      const beforeMs = this.#clock.now() - RETENTION_MS;
+      const beforeMs = this.#clock.now() - this.#retentionMs;
       for (const machine of await this.#mail.outboxMachines()) {
         const neverLeft = (entry: OutboxEntry) => this.#neverLeft(machine, entry);
         for (let after: number | undefined = 0; after !== undefined;) {

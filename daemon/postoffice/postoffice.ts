@@ -78,6 +78,8 @@ export class Postoffice {
     log: Log;
     /** Id of this start of the daemon. */
     boot: string;
+    /** How long mail waits for its machine before it expires. */
+    retentionMs: number;
     /** Called for what became visible to an agent of this machine. */
     onReleased: (released: readonly Released[]) => void;
   }) {

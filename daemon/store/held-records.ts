@@ -51,12 +51,6 @@ export interface StoredOffer {
   sizeBytes: number;
 }
 
-const DAY_MS = 24 * 3_600_000;
-
-export function dayOf(timeMs: number): number {
-  return Math.floor(Math.max(0, timeMs) / DAY_MS);
-}
-
 export async function readHeldTally(from: Pick<Tx, 'get'>, tallyKey: string): Promise<HeldTally> {
   return (await from.get<HeldTally>(tallyKey)) ?? { count: 0, sizeBytes: 0 };
 }

@@ -35,7 +35,7 @@ export interface HeldStore {
    */
   dropNamespace(ns: string, to?: string, after?: string): Promise<Removed>;
   /**
-   * Removes at most `limit` of what is older than MAILBOX_RETENTION_MS, whole days at a time; call again with `next`
+   * Removes at most `limit` of what is older than the retention, whole days at a time; call again with `next`
    * until there is none. What was left while the clock was wrong is as old as the clock says now.
    */
   sweep(nowMs: number, limit: number, after?: string): Promise<Removed>;

@@ -55,6 +55,11 @@ export class Journal {
     return entries.map(([key, bytes]) => [key, opened<T>(this.#seal, key, bytes)]);
   }
 
+  /** Gives the space of what was deleted in a range back, where the store below can. */
+  async compact(range: { from: string; to: string }): Promise<void> {
+    await this.#kv.compact?.(range);
+  }
+
   /** Waits for what is being committed, then closes the store. */
   async close(): Promise<void> {
     await this.#deciding;

@@ -18,7 +18,6 @@ import { zNamespaceId, zPeerId, zTimeMs } from '../../protocol/shapes.ts';
 import { DepositorBudget } from './depositor-budget.ts';
 import {
   check,
-  dayOf,
   heldKey,
   put,
   readHeldTally,
@@ -30,7 +29,7 @@ import {
 } from './held-records.ts';
 import type { Deposit, Held, HeldStore, HeldTally, Removed } from './held-store.ts';
 import type { Journal, Tx } from './journal.ts';
-import { below, digits, numberOf } from './mail-records.ts';
+import { below, dayOf, digits, numberOf } from './mail-records.ts';
 
 /** What one batch of a removal takes. */
 const REMOVED_MAX = 500;
@@ -57,11 +56,14 @@ const BOUNDS: HeldBounds = {
 };
 
 /** The mailbox of one machine, in a journal over any ordered key-value store. */
-export function createKvHeldStore(journal: Journal, bounds: HeldBounds = BOUNDS): HeldStore {
+export function createKvHeldStore(
+  journal: Journal,
+  { bounds = BOUNDS, retentionMs = MAILBOX_RETENTION_MS }: { bounds?: HeldBounds; retentionMs?: number } = {},
+): HeldStore {
   const budget = new DepositorBudget(bounds.depositor.count, bounds.depositor.sizeBytes);
   return {
     hold: (deposit) => hold(journal, bounds, budget, deposit),
-    ...removals(journal),
+    ...removals(journal, retentionMs),
     ...reads(journal),
   };
 }
@@ -115,7 +117,10 @@ function hasRoom(bounds: HeldBounds, tallies: ReadonlyMap<string, HeldTally>, si
   );
 }
 
-function removals(journal: Journal): Pick<HeldStore, 'drop' | 'withdraw' | 'dropNamespace' | 'sweep'> {
+function removals(
+  journal: Journal,
+  retentionMs: number,
+): Pick<HeldStore, 'drop' | 'withdraw' | 'dropNamespace' | 'sweep'> {
   return {
     drop: async (to, hashes) => {
       checkMachine(to);
@@ -154,7 +159,7 @@ function removals(journal: Journal): Pick<HeldStore, 'drop' | 'withdraw' | 'drop
       check(zTimeMs.safeParse(nowMs).success, 'that time');
       checkLimit(limit);
       const { from } = below('mailbox-day/');
-      const to = `${from}${digits(dayOf(nowMs - MAILBOX_RETENTION_MS))}`;
+      const to = `${from}${digits(dayOf(nowMs - retentionMs))}`;
       return removeRange(journal, { from, to }, after, limit, itself);
     },
   };

@@ -8,6 +8,8 @@ export interface Kv {
   range(range: KvRange): Promise<[key: string, value: Uint8Array][]>;
   /** All or nothing. With `sync` it resolves when the writes survive a power cut. */
   write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void>;
+  /** Gives the space of what was deleted in a range back; for stores that do not do it by themselves. */
+  compact?(range: { from: string; to: string }): Promise<void>;
   close(): Promise<void>;
 }
 

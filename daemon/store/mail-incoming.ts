@@ -6,6 +6,7 @@ import type { Tx } from './journal.ts';
 import { notifyOfEnd, type NewNotice } from './mail-notices.ts';
 import {
   below,
+  forgetLater,
   key,
   leaveUnread,
   notWaiting,
@@ -91,12 +92,13 @@ async function isFull(tx: Tx, agent: string): Promise<boolean> {
 }
 
 /** Takes a message back, or makes sure that it will never be shown when it has not arrived yet. */
-export async function placeUnsend(tx: Tx, { letter }: Arrived<Unsend>): Promise<ReceiptState> {
+export async function placeUnsend(tx: Tx, { letter, nowMs }: Arrived<Unsend>): Promise<ReceiptState> {
   const agent = letter.to.id;
   const known = await tx.get<Known>(key.known(agent, letter.id));
   if (known) return known.peer === letter.from.id ? withdraw(tx, agent, letter.id, known) : 'unsent';
   const mark: Known = { peer: letter.from.id, number: 0, void: { placed: false } };
   tx.put(key.known(agent, letter.id), mark);
+  forgetLater(tx, agent, letter.id, nowMs);
   return 'unsent';
 }
 
@@ -239,6 +241,7 @@ async function release(
     // It came again: what became of the first is what counts.
     if (known && !known.void) return;
     tx.put(key.known(agent, letter.id), { peer: sender, number: 0, void: { placed: true } } satisfies Known);
+    forgetLater(tx, agent, letter.id, circumstances.nowMs);
     return;
   }
   if (await isLetGo(tx, agent, letter)) {

@@ -43,6 +43,8 @@ export async function notify(
     notice: { kind: notice.kind, about: message.id, peer: peerOf(agent, about) },
   };
   tx.put(key.history(agent, record.number), record);
+  // The message can be looked up for as long as the notice.
+  tx.put(key.history(agent, about.number), { ...about, endedAtMs: nowMs } satisfies MailRecord);
   tx.put(key.pending(agent, record.number), true);
   tx.put(key.known(agent, id), { peer: NOBODY, number: record.number } satisfies Known);
   tx.put(key.tally(agent), { ...tally, number: record.number, pending: tally.pending + 1 });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import type { Chain } from '../../protocol/delivery/hops.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
+import { COPY_AGE_MS_MAX } from '../../protocol/limits.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
@@ -18,7 +19,9 @@ const PAGE = 32;
  *     pending/AGENT/N           true: unread, in the order of release
  *     deferred/AGENT/N          true
  *     doubt/AGENT/N             time: unread here, perhaps read before a restore; not shown
+ *     kept/AGENT/N              true: of the history, passed by the sweep because it is still needed
  *     known/AGENT/ID            Known: where a message is; also the dedupe mark
+ *     forget/DAY/AGENT/ID       true: from that day on the mark may go
  *     held/AGENT/SENDER/N       HeldRecord: beyond a gap, by sequence
  *     line-in/AGENT/SENDER      StoredLine
  *     gap/AGENT/SENDER          true: the line holds something back
@@ -41,9 +44,11 @@ const PAGE = 32;
 export const key = {
   history: (agent: string, number: number) => `history/${agent}/${digits(number)}`,
   pending: (agent: string, number: number) => `pending/${agent}/${digits(number)}`,
+  kept: (agent: string, number: number) => `kept/${agent}/${digits(number)}`,
   deferred: (agent: string, number: number) => `deferred/${agent}/${digits(number)}`,
   doubt: (agent: string, number: number) => `doubt/${agent}/${digits(number)}`,
   known: (agent: string, messageId: string) => `known/${agent}/${messageId}`,
+  forget: (day: number, agent: string, messageId: string) => `forget/${digits(day)}/${agent}/${messageId}`,
   held: (agent: string, sender: string, seq: number) => `held/${agent}/${sender}/${digits(seq)}`,
   lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
   gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
@@ -67,6 +72,13 @@ export const key = {
 
 function hashed(text: string): string {
   return createHash('sha256').update(text).digest('hex');
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+/** The day since 1970 in UTC. */
+export function dayOf(timeMs: number): number {
+  return Math.floor(Math.max(0, timeMs) / DAY_MS);
 }
 
 /** The range of all keys below a prefix that ends in a slash. */
@@ -156,6 +168,8 @@ export function notWaiting({ waiting: _waiting, ...record }: MailRecord): MailRe
 /** Counts of one agent, and the last history number given. */
 export interface StoredTally extends Tally {
   number: number;
+  /** Of the history up to this number there is only what `kept` names; the sweep has passed it. */
+  floor?: number;
 }
 
 export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<StoredTally> {
@@ -203,6 +217,14 @@ export async function leaveUnread(tx: Tx, agent: string, { number, doubt }: Mail
     tx.delete(key.pending(agent, number));
     tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1 });
   }
+}
+
+/**
+ * Lets the mark of a message that is in no history go, once no copy of the message can come any more; until then it
+ * keeps the message from being shown a second time.
+ */
+export function forgetLater(tx: Tx, agent: string, messageId: string, nowMs: number): void {
+  tx.put(key.forget(dayOf(nowMs + COPY_AGE_MS_MAX) + 1, agent, messageId), true);
 }
 
 /** See MailStore.outboxPage. */

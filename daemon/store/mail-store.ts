@@ -178,6 +178,8 @@ export interface MailRecord {
   doubt?: true;
   /** First shown to a session then, or perhaps before a restore. */
   shownAtMs?: number;
+  /** A notice told its sender of its end then. */
+  endedAtMs?: number;
   /** How many messages of this sender before it were given up as missing. */
   missingBefore?: number;
   late?: boolean;

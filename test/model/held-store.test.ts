@@ -101,7 +101,7 @@ class Pair {
   readonly disk = new Disk();
   readonly seal = sealOf('held');
   journal = new Journal(this.disk, this.seal);
-  store: HeldStore = createKvHeldStore(this.journal, BOUNDS);
+  store: HeldStore = createKvHeldStore(this.journal, { bounds: BOUNDS });
   readonly reference = new HeldReference(BOUNDS, START_MS);
 
   async run(command: Command): Promise<void> {
@@ -118,7 +118,7 @@ class Pair {
     else if (command.k === 'restart') {
       this.disk.memory.crash();
       this.journal = new Journal(this.disk, this.seal);
-      this.store = createKvHeldStore(this.journal, BOUNDS);
+      this.store = createKvHeldStore(this.journal, { bounds: BOUNDS });
       reference.restart();
     } else if (command.k === 'pass') reference.nowMs += command.ms;
     else await this.#remove(command);

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readConfig, readHome, sanitizeLabel, type DaemonFlags } from '../../daemon/config.ts';
-import { LABEL_LENGTH_MAX } from '../../protocol/limits.ts';
+import { LABEL_LENGTH_MAX, RETENTION_MS, RETENTION_MS_MAX, RETENTION_MS_MIN } from '../../protocol/limits.ts';
 
 const PEER = '/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWAsU6aEnRXDh8svHtETnBTTkAmZNTV7osxwDBTo9wAmVL';
 
@@ -39,6 +39,9 @@ describe('readConfig', () => {
     ['no bound of hops', {}, {}, { hopsMax: 40 }],
     ['a bound of hops', { maxHops: '4' }, { PATCHCORD_HOPS: '7' }, { hopsMax: 4 }],
     ['a variable of hops', {}, { PATCHCORD_HOPS: '1000' }, { hopsMax: 1_000 }],
+    ['no retention', {}, {}, { retentionMs: RETENTION_MS }],
+    ['a retention flag', { retention: '30d' }, {}, { retentionMs: RETENTION_MS_MAX }],
+    ['a retention variable', {}, { PATCHCORD_RETENTION: '24h' }, { retentionMs: RETENTION_MS_MIN }],
     ['a log level', {}, { PATCHCORD_LOG_LEVEL: 'debug' }, { logLevel: 'debug' }],
   ];
   it.each(accepted)('reads %s', (_what, flags, environment, expected) => {
@@ -59,6 +62,10 @@ describe('readConfig', () => {
     ['--max-hops', { maxHops: '0' }, {}],
     ['--max-hops', { maxHops: '1001' }, {}],
     ['PATCHCORD_HOPS', {}, { PATCHCORD_HOPS: 'many' }],
+    ['--retention', { retention: '31d' }, {}],
+    ['--retention', { retention: '23h' }, {}],
+    ['--retention', { retention: '' }, {}],
+    ['PATCHCORD_RETENTION', {}, { PATCHCORD_RETENTION: 'a week' }],
     ['PATCHCORD_LOG_LEVEL', {}, { PATCHCORD_LOG_LEVEL: 'loud' }],
   ];
   it.each(refused)('names %s when it is wrong', (name, flags, environment) => {

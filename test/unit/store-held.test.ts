@@ -60,7 +60,7 @@ async function worldOver(
   const openStore = async (): Promise<HeldStore> => {
     kv = await open();
     journal = new Journal(kv, seal);
-    return bounds ? createKvHeldStore(journal, bounded(bounds)) : createKvHeldStore(journal);
+    return bounds ? createKvHeldStore(journal, { bounds: bounded(bounds) }) : createKvHeldStore(journal);
   };
   const world: HeldStoreWorld = {
     store: await openStore(),
@@ -153,7 +153,7 @@ describe('a mailbox on a bad disk', () => {
       close: () => kv.close(),
     };
     const journal = new Journal(flaky, seal);
-    const store = createKvHeldStore(journal, bounded({ depositor: { ...LARGE, count: 2 } }));
+    const store = createKvHeldStore(journal, { bounds: bounded({ depositor: { ...LARGE, count: 2 } }) });
     for (const number of [1, 2, 3])
       await expect(store.hold(deposit(number))).rejects.toThrow('no space left');
     isFull = false;

@@ -21,7 +21,7 @@ export class Team {
   async start(
     seed: number,
     label: string,
-    more: { kv?: TestMachine['kv']; random?: Random; log?: Log } = {},
+    more: { kv?: TestMachine['kv']; random?: Random; log?: Log; retentionMs?: number } = {},
   ): Promise<TestMachine> {
     const machine = await startMachine(this.wire, { seed, label, clock: this.clock, ...more });
     this.#seeds.set(machine.peerId, seed);

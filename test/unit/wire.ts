@@ -306,6 +306,7 @@ export async function startMachine(
     random?: Random;
     log?: Log;
     hopsMax?: number;
+    retentionMs?: number;
   },
 ): Promise<TestMachine> {
   const { hopsMax } = options;
@@ -327,6 +328,7 @@ export async function startMachine(
     platform: 'test',
     peers: [],
     hopsMax,
+    ...(options.retentionMs !== undefined && { retentionMs: options.retentionMs }),
   });
   await machine.start();
   return { ...machine, peerId: signer.peerId, signer, kv, prekeyFile, clock };
