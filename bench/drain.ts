@@ -6,9 +6,13 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { DaemonProcess, mesh } from '../test/processes/daemon-process.ts';
 import { eventually } from '../test/processes/eventually.ts';
-import type { Figure } from './figures.ts';
+import { McpAgent } from '../test/processes/mcp-agent.ts';
+import { median, type Figure } from './figures.ts';
+import { residentMegabytes, watchMemory } from './memory.ts';
 
-const MESSAGES = 2_000;
+const MESSAGES = 10_000;
+/** Calls of inbox on the full inbox; each shows 100 and confirms the 100 before. */
+const LOOKS = 20;
 const AT_ONCE = 32;
 const LOOP_WATCH = fileURLToPath(new URL('./loop-watch.ts', import.meta.url));
 
@@ -29,24 +33,33 @@ export async function drain(): Promise<Figure[]> {
       () => agents(a),
       (names) => names.includes('receiver@bench'),
     );
+    const [idleA, idleB] = [residentMegabytes(a.info!.pid), residentMegabytes(b.info!.pid)];
     await b.kill('SIGTERM');
+    const memoryA = watchMemory(a.info!.pid);
     const sentMs = await queue(a);
     await longestStop(a, folder);
     const from = performance.now();
     await b.start();
+    const memoryB = watchMemory(b.info!.pid);
     await eventually(
       'all arrive',
       () => pending(b),
       (count) => count === MESSAGES,
-      60_000,
+      120_000,
     );
     const drainedMs = performance.now() - from;
+    const looksMs = await looks(b);
+    const [growthA, growthB] = [memoryA.stop() - idleA, memoryB.stop() - idleB];
     const [stopA, stopB] = [await longestStop(a, folder), await longestStop(b, folder)];
     return [
-      { name: 'send_message awaited, 32 at once', value: (MESSAGES / sentMs) * 1_000, unit: '/s' },
-      { name: `${MESSAGES} queued messages drain in`, value: drainedMs, unit: 'ms', bound: 6_000 },
+      { name: 'queued for who is away, 32 at once', value: (MESSAGES / sentMs) * 1_000, unit: '/s' },
+      { name: `${MESSAGES} queued messages drain in`, value: drainedMs, unit: 'ms', bound: 30_000 },
       { name: 'longest stop of the sending loop', value: stopA, unit: 'ms', bound: 50 },
       { name: 'longest stop of the receiving loop', value: stopB, unit: 'ms' },
+      { name: `inbox of ${MESSAGES}, 100 shown, p50`, value: median(looksMs), unit: 'ms', bound: 50 },
+      { name: `inbox of ${MESSAGES}, 100 shown, worst of ${LOOKS}`, value: Math.max(...looksMs), unit: 'ms' },
+      { name: 'growth of the sending daemon', value: growthA, unit: 'MB', bound: 100 },
+      { name: 'growth of the receiving daemon', value: growthB, unit: 'MB', bound: 100 },
     ];
   } finally {
     await Promise.all([a.remove(), b.remove()]);
@@ -66,6 +79,21 @@ async function queue(a: DaemonProcess): Promise<number> {
   const tookMs = performance.now() - from;
   await session.close();
   return tookMs;
+}
+
+/** How long each call of inbox takes a client over stdio, in milliseconds. */
+async function looks(b: DaemonProcess): Promise<number[]> {
+  const receiver = await McpAgent.open(b, 'receiver@bench');
+  await receiver.call('recall', { limit: 1 });
+  const timesMs: number[] = [];
+  for (let look = 0; look < LOOKS; look++) {
+    const from = performance.now();
+    const { pending } = await receiver.call('inbox');
+    timesMs.push(performance.now() - from);
+    if (pending.length !== 100) throw new Error(`inbox showed ${pending.length}`);
+  }
+  await receiver.close();
+  return timesMs;
 }
 
 async function agents(machine: DaemonProcess): Promise<string[]> {

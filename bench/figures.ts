@@ -1,9 +1,10 @@
-/** One measured number; above `bound` it misses what was promised. */
+/** One measured number; above `bound`, or below `least`, it misses what was promised. */
 export interface Figure {
   name: string;
   value: number;
   unit: string;
   bound?: number;
+  least?: number;
 }
 
 export function quantile(values: readonly number[], share: number): number {
@@ -16,9 +17,16 @@ export function median(values: readonly number[]): number {
 }
 
 /** One line a figure, with what it is held to. */
-export function formatFigure({ name, value, unit, bound }: Figure): string {
+export function formatFigure(figure: Figure): string {
+  const { name, value, unit, bound, least } = figure;
   const number = `${value.toFixed(2).padStart(9)} ${unit.padEnd(4)}`;
-  if (bound === undefined) return `${name.padEnd(44)}${number}`;
-  const verdict = value <= bound ? 'ok' : 'MISSED';
-  return `${name.padEnd(44)}${number}  at most ${bound} ${unit}: ${verdict}`;
+  const held = bound === undefined ? least : bound;
+  if (held === undefined) return `${name.padEnd(44)}${number}`;
+  const verdict = isMissed(figure) ? 'MISSED' : 'ok';
+  return `${name.padEnd(44)}${number}  at ${bound === undefined ? 'least' : 'most'} ${held} ${unit}: ${verdict}`;
+}
+
+/** What could not be measured is missed too. */
+export function isMissed({ value, bound, least }: Figure): boolean {
+  return (bound !== undefined && !(value <= bound)) || (least !== undefined && !(value >= least));
 }

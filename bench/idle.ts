@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DaemonProcess, mesh } from '../test/processes/daemon-process.ts';
 import { McpAgent } from '../test/processes/mcp-agent.ts';
 import type { Figure } from './figures.ts';
+import { residentMegabytes } from './memory.ts';
 
 const SETTLE_MS = 3_000;
 const WATCH_MS = 20_000;
@@ -48,9 +49,4 @@ export async function idle(): Promise<Figure[]> {
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
-function residentMegabytes(pid: number): number {
-  const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(line?.[1]) / 1_024;
 }

@@ -38,7 +38,7 @@ export async function latency(): Promise<Figure[]> {
     await sender.close();
     await receiver.close();
     return [
-      { name: 'send to wake-up, 1 KB, p50', value: quantile(wakesMs, 0.5), unit: 'ms', bound: 10 },
+      { name: 'send to wake-up, 1 KB, p50', value: quantile(wakesMs, 0.5), unit: 'ms', bound: 6 },
       { name: 'send to wake-up, 1 KB, p99', value: quantile(wakesMs, 0.99), unit: 'ms', bound: 50 },
       { name: 'send_message answered, p50', value: quantile(answersMs, 0.5), unit: 'ms' },
     ];
