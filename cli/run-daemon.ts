@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import { readConfig, type DaemonConfig, type DaemonFlags } from '../daemon/config.ts';
 import type { StartReport } from '../daemon/background.ts';
@@ -40,6 +41,7 @@ export async function runHere(
   };
   try {
     const { runDaemon } = await import('../daemon/main.ts');
+    keepHeapSmall();
     await interruptible((signal, letGo) => runDaemon(config, { log, signal, onReady, onStopping: letGo }));
   } catch (error) {
     const { code, message, remedy } = asPatchcordError(error);
@@ -50,6 +52,14 @@ export async function runHere(
     if (background) report({ failed: { code, message, remedy } });
     throw error;
   }
+}
+
+/**
+ * The young generation stays as large as it is at the start: V8 would let it grow to 128 MB under load and keep that,
+ * for garbage alone.
+ */
+function keepHeapSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
 }
 
 function report(message: StartReport): void {

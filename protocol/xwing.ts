@@ -53,7 +53,7 @@ export function xwingKey(seed: Uint8Array): XWingKey {
       if (ciphertext.length !== XWING_CIPHERTEXT_SIZE_BYTES) throw wrongLength('ciphertext');
       const fromMlkem = decapsulate(mlkem, ciphertext.subarray(0, MLKEM_CIPHERTEXT_SIZE_BYTES));
       const sent = ciphertext.subarray(MLKEM_CIPHERTEXT_SIZE_BYTES);
-      const fromX25519 = agree(x25519, sent);
+      const fromX25519 = agree(x25519, readX25519(sent));
       return combine(fromMlkem, fromX25519, sent, x25519Public);
     },
   };
@@ -63,7 +63,7 @@ export function xwingKey(seed: Uint8Array): XWingKey {
 export function checkPublicKey(publicKey: Uint8Array): void {
   const { mlkem, x25519 } = parts(publicKey);
   readMlkem(mlkem);
-  agree(x25519Private(new Uint8Array(32).fill(1)), x25519);
+  agree(x25519Private(new Uint8Array(32).fill(1)), readX25519(x25519));
 }
 
 /**
@@ -74,12 +74,26 @@ export function encapsulateTo(
   publicKey: Uint8Array,
   ephemeral: Uint8Array,
 ): { secret: Uint8Array; ciphertext: Uint8Array } {
-  const { mlkem, x25519: theirs } = parts(publicKey);
+  const recipient = recipientOf(publicKey);
   const own = x25519Private(ephemeral);
   const sent = rawX25519(createPublicKey(own));
-  const { sharedKey, ciphertext } = encapsulate(readMlkem(mlkem));
-  const secret = combine(sharedKey, agree(own, theirs), sent, theirs);
+  const { sharedKey, ciphertext } = encapsulate(recipient.mlkem);
+  const secret = combine(sharedKey, agree(own, recipient.x25519), sent, recipient.raw);
   return { secret, ciphertext: Buffer.concat([ciphertext, sent]) };
+}
+
+/** What nobody seals to any more is forgotten with its bytes. */
+const recipients = new WeakMap<Uint8Array, { mlkem: KeyObject; x25519: KeyObject; raw: Uint8Array }>();
+
+/** Parsed keys are kept: parsing costs as much as sealing. Whoever holds the bytes does not change them. */
+function recipientOf(publicKey: Uint8Array): { mlkem: KeyObject; x25519: KeyObject; raw: Uint8Array } {
+  let recipient = recipients.get(publicKey);
+  if (recipient === undefined) {
+    const { mlkem, x25519: raw } = parts(publicKey);
+    recipient = { mlkem: readMlkem(mlkem), x25519: readX25519(raw), raw };
+    recipients.set(publicKey, recipient);
+  }
+  return recipient;
 }
 
 function parts(publicKey: Uint8Array): { mlkem: Uint8Array; x25519: Uint8Array } {
@@ -111,17 +125,17 @@ function combine(
 }
 
 /** X25519; a point of low order, which would make the secret all zero, is refused (RFC 7748 section 6.1). */
-function agree(own: KeyObject, theirs: Uint8Array): Uint8Array {
+function agree(own: KeyObject, theirs: KeyObject): Uint8Array {
   try {
-    const publicKey = createPublicKey({
-      key: Buffer.concat([X25519_SPKI_HEAD, theirs]),
-      format: 'der',
-      type: 'spki',
-    });
-    return diffieHellman({ privateKey: own, publicKey });
+    return diffieHellman({ privateKey: own, publicKey: theirs });
   } catch (cause) {
     throw new PatchcordError('envelope_invalid', 'Not a usable X25519 key.', '', { cause });
   }
+}
+
+/** Any 32 bytes are a point; whether it is a usable one is seen when it is used. */
+function readX25519(raw: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.concat([X25519_SPKI_HEAD, raw]), format: 'der', type: 'spki' });
 }
 
 function x25519Private(raw: Uint8Array): KeyObject {

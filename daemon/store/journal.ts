@@ -46,7 +46,8 @@ export class Journal {
   }
 
   async get<T>(key: string): Promise<T | undefined> {
-    const bytes = await this.#kv.get(key);
+    const recent = this.#recent.get(key);
+    const bytes = recent ? recent.value : await this.#kv.get(key);
     return bytes && opened<T>(this.#seal, key, bytes);
   }
 

@@ -28,6 +28,7 @@ import {
   queue,
   queueReceipt,
   readEpoch,
+  readRecords,
   readTally,
   type Known,
   type Resync,
@@ -172,11 +173,10 @@ function epochs(journal: Journal, self: string): Pick<MailStore, Epochs> {
 function reads(journal: Journal): Omit<MailStore, Writes | Epochs> {
   const listed = async (status: 'pending' | 'deferred', agent: string, limit: number) => {
     const entries = await journal.range({ ...below(`${status}/${agent}/`), limit });
-    const records = await Promise.all(
-      entries.map(([entryKey]) => journal.get<MailRecord>(key.history(agent, numberOf(entryKey)))),
-    );
+    const numbers = entries.map(([entryKey]) => numberOf(entryKey));
+    const records = await readRecords(journal, agent, numbers);
     // What left the list between the two reads is not shown.
-    return records.filter((record): record is MailRecord => record?.status === status);
+    return records.filter((record) => record.status === status);
   };
   return {
     outboxPage: (machine, after, limit, sizeBytesMax) =>

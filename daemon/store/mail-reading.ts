@@ -8,6 +8,7 @@ import {
   numberOf,
   queue,
   readEpoch,
+  readRecords,
   readTally,
   type Home,
   type Known,
@@ -30,11 +31,9 @@ export async function show(
 ): Promise<MailRecord[]> {
   const entries = await tx.range({ ...below(`pending/${agent}/`), limit: limit + except.size });
   const numbers = entries.map(([entryKey]) => numberOf(entryKey)).filter((number) => !except.has(number));
-  const records: MailRecord[] = [];
-  for (const number of numbers.slice(0, limit)) {
-    const record = await tx.get<MailRecord>(key.history(agent, number));
-    if (!record) continue;
-    records.push(record);
+  const records = await readRecords(tx, agent, numbers.slice(0, limit));
+  for (const record of records) {
+    const { number } = record;
     if (record.shownAtMs === undefined) {
       tx.put(key.history(agent, number), { ...record, shownAtMs: nowMs } satisfies MailRecord);
       if (record.movedFrom !== undefined) await tellMove(tx, agent, record);

@@ -8,7 +8,7 @@ import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
-/** Entries that one page of the outbox reads at a time. */
+/** Entries of the outbox or the history that are read at a time. */
 const PAGE = 32;
 
 /**
@@ -174,6 +174,32 @@ export interface StoredTally extends Tally {
 
 export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<StoredTally> {
   return (await tx.get<StoredTally>(key.tally(agent))) ?? { pending: 0, deferred: 0, number: 0 };
+}
+
+/** Numbers that lie this close together are read as one range, with what is between them. */
+const SPAN_MAX = 2;
+
+/** Records of the history, by rising number; those that are not there are left out. */
+export async function readRecords(
+  from: Pick<Tx, 'get' | 'range'>,
+  agent: string,
+  numbers: readonly number[],
+): Promise<MailRecord[]> {
+  const [first = 0, last = -1] = [numbers[0], numbers.at(-1)];
+  if (last - first >= numbers.length * SPAN_MAX) {
+    const found = await Promise.all(
+      numbers.map((number) => from.get<MailRecord>(key.history(agent, number))),
+    );
+    return found.filter((record) => record !== undefined);
+  }
+  const wanted = new Set(numbers);
+  const records: MailRecord[] = [];
+  for (let at = first; at <= last; at += PAGE) {
+    const to = key.history(agent, Math.min(at + PAGE, last + 1));
+    const page = await from.range<MailRecord>({ from: key.history(agent, at), to });
+    records.push(...page.map(([, record]) => record).filter(({ number }) => wanted.has(number)));
+  }
+  return records;
 }
 
 export async function readLine(tx: Tx, agent: string, sender: string): Promise<StoredLine> {
