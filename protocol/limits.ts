@@ -100,8 +100,14 @@ export const HOPS_WARNED = 5;
 export const THREAD_ROOTS_MAX = 8;
 /** Answers owed that one batch looks at. */
 export const DUE_MAX = 100;
-/** Messages that one agent's inbox holds unread. */
+/** Bytes of the letters that wait on one machine for another. */
+export const OUTBOX_SIZE_BYTES_MAX = 256 * 1024 * 1024;
+/** Messages that one agent's inbox holds unread, */
 export const INBOX_MAX = 50_000;
+/** of them those of one sender, so that it cannot keep others out, */
+export const INBOX_SENDER_MAX = 10_000;
+/** and the bytes of their text. */
+export const INBOX_SIZE_BYTES_MAX = 64 * 1024 * 1024;
 /** A gap in one sender's sequence holds later messages back for at most this long. */
 export const GAP_HOLD_MS = 30_000;
 /** Most messages held behind the gaps of one sender. */

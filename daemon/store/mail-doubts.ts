@@ -3,8 +3,9 @@ import type { Doubts, Told } from '../../protocol/letter.ts';
 import { DOUBT_MS, OUTBOX_MAX } from '../../protocol/limits.ts';
 import type { Tx } from './journal.ts';
 import { takeAway } from './mail-incoming.ts';
-import { below, key, leaveUnread, numberOf, queue, readTally, type Known } from './mail-records.ts';
+import { below, key, numberOf, queue, readTally, type Known } from './mail-records.ts';
 import type { Asked, MailRecord, Released } from './mail-store.ts';
+import { leaveUnread } from './mail-unread.ts';
 
 /**
  * What a restored machine has unread and may have shown, each function within one transaction. Only the sender's
@@ -128,10 +129,10 @@ export async function giveUpDoubts(
 /** It can be shown, marked as seen before, for it may have been. */
 async function showAgain(tx: Tx, agent: string, record: MailRecord, nowMs: number): Promise<Released> {
   const { doubt: _, ...rest } = record;
-  await leaveUnread(tx, agent, record);
-  const tally = await readTally(tx, agent);
-  tx.put(key.tally(agent), { ...tally, pending: tally.pending + 1 });
+  tx.delete(key.doubt(agent, record.number));
   tx.put(key.pending(agent, record.number), true);
+  const tally = await readTally(tx, agent);
+  tx.put(key.tally(agent), { ...tally, doubt: (tally.doubt ?? 1) - 1, pending: tally.pending + 1 });
   const shownAtMs = record.shownAtMs ?? nowMs;
   tx.put(key.history(agent, record.number), { ...rest, shownAtMs } satisfies MailRecord);
   return { agent, messageId: record.message.id };

@@ -1,5 +1,4 @@
 import { decideArrival, decideGaps, gapDueAt, type Held, type Line } from '../../protocol/delivery/line.ts';
-import { INBOX_MAX } from '../../protocol/limits.ts';
 import type { Message, Unsend, Void } from '../../protocol/letter.ts';
 import { climb, isHomeState, type Receipt, type ReceiptState } from '../../protocol/receipt.ts';
 import type { Tx } from './journal.ts';
@@ -8,7 +7,6 @@ import {
   below,
   forgetLater,
   key,
-  leaveUnread,
   notWaiting,
   readEpoch,
   readLine,
@@ -23,6 +21,7 @@ import {
 import { watchAnswer } from './mail-obligations.ts';
 import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released } from './mail-store.ts';
 import { isGone, joinThread, leaveThread } from './mail-threads.ts';
+import { hasRoomFor, leaveUnread, withUnread } from './mail-unread.ts';
 
 /** What arrives from other machines, each function within one transaction. */
 
@@ -37,7 +36,9 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   if (known && known.peer !== sender) return { taken: false, code: 'invalid_id', retry: false };
   const placed = known !== undefined && known.void?.placed !== false ? known : undefined;
   const isVoid = letter.k === 'void' || known !== undefined;
-  if (!isVoid && (await isFull(tx, agent))) return { taken: false, code: 'mailbox_full', retry: true };
+  if (letter.k === 'message' && !isVoid && !(await hasRoomFor(tx, letter))) {
+    return { taken: false, code: 'mailbox_full', retry: true };
+  }
   const line = await readLine(tx, agent, sender);
   const { id, seq, epoch } = letter;
   const verdict = decideArrival(line, { seq, epoch, id, known: placed !== undefined }, nowMs);
@@ -84,11 +85,6 @@ async function knownState(tx: Tx, letter: Message | Void): Promise<ReceiptState>
 function begunIn(own: number, before: StoredLine, after: Line): StoredLine {
   const isNew = (after.epoch ?? 0) > (before.epoch ?? 0) || (before.next === 1 && after.next > 1);
   return isNew && own > 0 ? { ...after, own } : after;
-}
-
-async function isFull(tx: Tx, agent: string): Promise<boolean> {
-  const { pending, doubt = 0 } = await readTally(tx, agent);
-  return pending + doubt >= INBOX_MAX;
 }
 
 /** Takes a message back, or makes sure that it will never be shown when it has not arrived yet. */
@@ -268,7 +264,7 @@ async function release(
   tx.put(key.history(agent, number), record);
   tx.put(key.pending(agent, number), true);
   tx.put(key.known(agent, letter.id), { peer: sender, number } satisfies Known);
-  tx.put(key.tally(agent), { ...tally, number, pending: tally.pending + 1 });
+  tx.put(key.tally(agent), await withUnread(tx, { ...tally, number }, letter));
   if (letter.reply_to) await markReplied(tx, agent, letter);
   const dueAtMs = watchAnswer(tx, agent, record);
   released.push({ agent, messageId: letter.id, ...(dueAtMs === undefined ? {} : { dueAtMs }) });

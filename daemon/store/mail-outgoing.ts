@@ -1,5 +1,5 @@
 import { PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
-import { HOPS_WARNED, OUTBOX_MAX } from '../../protocol/limits.ts';
+import { HOPS_WARNED, OUTBOX_MAX, OUTBOX_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 import { next } from '../../protocol/delivery/hops.ts';
 import { takenIn } from '../../protocol/delivery/thread.ts';
 import { isAddressed, type Message } from '../../protocol/letter.ts';
@@ -74,7 +74,10 @@ async function acceptCopy(
   const hops = next(outgoing.byPerson ? 0 : await hopsBehind(tx, from.id, place));
   if (hops > hopsMax && outgoing.content !== '') return { id: copy.id, error: 'loop_guard', hops };
   const waiting = (await tx.get<number>(key.outboxCount(copy.machine))) ?? 0;
-  if (!toSelf && waiting >= OUTBOX_MAX) return { id: copy.id, error: 'outbox_full', hops };
+  const waitingBytes = (await tx.get<number>(key.outboxSize(copy.machine))) ?? 0;
+  const isFull =
+    waiting >= OUTBOX_MAX || waitingBytes + Buffer.byteLength(outgoing.content) > OUTBOX_SIZE_BYTES_MAX;
+  if (!toSelf && isFull) return { id: copy.id, error: 'outbox_full', hops };
   const numbered = toSelf ? { seq: 1 } : await nextPlace(tx, from.id, copy.to.id, copy.machine);
   const tally = await readTally(tx, from.id);
   const seen = toSelf ? { seq: tally.number } : takenIn(await readLine(tx, from.id, copy.to.id));

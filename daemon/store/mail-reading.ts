@@ -4,7 +4,6 @@ import { unknownMessage } from './mail-outgoing.ts';
 import {
   below,
   key,
-  leaveUnread,
   numberOf,
   queue,
   readEpoch,
@@ -13,6 +12,7 @@ import {
   type Home,
   type Known,
 } from './mail-records.ts';
+import { leaveUnread } from './mail-unread.ts';
 import type { MailRecord, Mark } from './mail-store.ts';
 
 /** What agents do with what they received, each function within one transaction. */

@@ -19,6 +19,7 @@ const PAGE = 32;
  *     pending/AGENT/N           true: unread, in the order of release
  *     deferred/AGENT/N          true
  *     doubt/AGENT/N             time: unread here, perhaps read before a restore; not shown
+ *     unread/AGENT/SENDER       number: how many of that sender are pending
  *     kept/AGENT/N              true: of the history, passed by the sweep because it is still needed
  *     known/AGENT/ID            Known: where a message is; also the dedupe mark
  *     forget/DAY/AGENT/ID       true: from that day on the mark may go
@@ -35,6 +36,7 @@ const PAGE = 32;
  *     tally/AGENT               StoredTally
  *     outbox/MACHINE/N          OutboxEntry
  *     outbox-count/MACHINE      number
+ *     outbox-size/MACHINE       number: bytes
  *     outbox-number             number: last given
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
  *     epoch                     number: this machine's; absent in the first
@@ -49,6 +51,7 @@ export const key = {
   doubt: (agent: string, number: number) => `doubt/${agent}/${digits(number)}`,
   known: (agent: string, messageId: string) => `known/${agent}/${messageId}`,
   forget: (day: number, agent: string, messageId: string) => `forget/${digits(day)}/${agent}/${messageId}`,
+  unread: (agent: string, sender: string) => `unread/${agent}/${sender}`,
   held: (agent: string, sender: string, seq: number) => `held/${agent}/${sender}/${digits(seq)}`,
   lineIn: (agent: string, sender: string) => `line-in/${agent}/${sender}`,
   gap: (agent: string, sender: string) => `gap/${agent}/${sender}`,
@@ -62,6 +65,7 @@ export const key = {
   tally: (agent: string) => `tally/${agent}`,
   outbox: (machine: string, number: number) => `outbox/${machine}/${digits(number)}`,
   outboxCount: (machine: string) => `outbox-count/${machine}`,
+  outboxSize: (machine: string) => `outbox-size/${machine}`,
   outboxNumber: 'outbox-number',
   told: (machine: string, { ns, id, sender, recipient, state }: Receipt) =>
     `told/${machine}/${hashed([ns, id, sender, recipient, state].join(' '))}`,
@@ -168,6 +172,8 @@ export function notWaiting({ waiting: _waiting, ...record }: MailRecord): MailRe
 /** Counts of one agent, and the last history number given. */
 export interface StoredTally extends Tally {
   number: number;
+  /** Bytes of the text of what is unread. */
+  pendingSizeBytes?: number;
   /** Of the history up to this number there is only what `kept` names; the sweep has passed it. */
   floor?: number;
 }
@@ -233,18 +239,6 @@ export function placedAt(message: Message, place: { seq: number; epoch?: number 
   return { ...rest, ...place };
 }
 
-/** Takes an unread message out of what waits unread, or in doubt. */
-export async function leaveUnread(tx: Tx, agent: string, { number, doubt }: MailRecord): Promise<void> {
-  const tally = await readTally(tx, agent);
-  if (doubt) {
-    tx.delete(key.doubt(agent, number));
-    tx.put(key.tally(agent), { ...tally, doubt: (tally.doubt ?? 1) - 1 });
-  } else {
-    tx.delete(key.pending(agent, number));
-    tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1 });
-  }
-}
-
 /**
  * Lets the mark of a message that is in no history go, once no copy of the message can come any more; until then it
  * keeps the message from being shown a second time.
@@ -292,6 +286,7 @@ export async function queue(
   tx.put(key.outboxNumber, number);
   tx.put(key.outbox(machine, number), { ...rest, number, sizeBytes } satisfies OutboxEntry);
   tx.put(key.outboxCount(machine), ((await tx.get<number>(key.outboxCount(machine))) ?? 0) + 1);
+  tx.put(key.outboxSize(machine), ((await tx.get<number>(key.outboxSize(machine))) ?? 0) + sizeBytes);
   return number;
 }
 
@@ -325,7 +320,10 @@ export async function unqueue(tx: Tx, machine: string, number: number): Promise<
     tx.delete(key.told(machine, said));
   }
   const count = ((await tx.get<number>(key.outboxCount(machine))) ?? 1) - 1;
+  const sizeBytes = ((await tx.get<number>(key.outboxSize(machine))) ?? 0) - entry.sizeBytes;
   if (count > 0) tx.put(key.outboxCount(machine), count);
   else tx.delete(key.outboxCount(machine));
+  if (count > 0 && sizeBytes > 0) tx.put(key.outboxSize(machine), sizeBytes);
+  else tx.delete(key.outboxSize(machine));
   return entry;
 }

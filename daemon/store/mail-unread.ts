@@ -1,0 +1,55 @@
+import type { Message } from '../../protocol/letter.ts';
+import { INBOX_MAX, INBOX_SENDER_MAX, INBOX_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
+import type { Tx } from './journal.ts';
+import { key, readTally, type StoredTally } from './mail-records.ts';
+import type { MailRecord } from './mail-store.ts';
+
+/**
+ * How much an agent has unread, in doubt or not, in all and of each sender. What was taken is never put out to make room: whoever
+ * would go past a bound is refused. Notices are not counted here; there is one at most for each message sent.
+ */
+
+/** Whether one more unread message fits; one sender that has filled its share keeps no other out. */
+export async function hasRoomFor(tx: Tx, { to, from, content }: Message): Promise<boolean> {
+  const { pending, doubt = 0, pendingSizeBytes = 0 } = await readTally(tx, to.id);
+  if (pending + doubt >= INBOX_MAX || pendingSizeBytes + sizeOf(content) > INBOX_SIZE_BYTES_MAX) return false;
+  return ((await tx.get<number>(key.unread(to.id, from.id))) ?? 0) < INBOX_SENDER_MAX;
+}
+
+/** Counts a message of another agent that became unread; the tally is the caller's to store. */
+export async function withUnread(
+  tx: Tx,
+  tally: StoredTally,
+  { to, from, content }: Message,
+): Promise<StoredTally> {
+  const place = key.unread(to.id, from.id);
+  tx.put(place, ((await tx.get<number>(place)) ?? 0) + 1);
+  const pendingSizeBytes = (tally.pendingSizeBytes ?? 0) + sizeOf(content);
+  return { ...tally, pending: tally.pending + 1, pendingSizeBytes };
+}
+
+/** Takes a message of an agent out of what waits unread, or in doubt, and out of the counts. */
+export async function leaveUnread(tx: Tx, agent: string, record: MailRecord): Promise<void> {
+  const { number, doubt, message, notice } = record;
+  const tally = await readTally(tx, agent);
+  if (doubt) {
+    tx.delete(key.doubt(agent, number));
+    tally.doubt = (tally.doubt ?? 1) - 1;
+  } else {
+    tx.delete(key.pending(agent, number));
+    tally.pending -= 1;
+  }
+  if (!notice) {
+    // What was stored before bytes were counted is not in them.
+    tally.pendingSizeBytes = Math.max(0, (tally.pendingSizeBytes ?? 0) - sizeOf(message.content));
+    const place = key.unread(agent, message.from.id);
+    const left = ((await tx.get<number>(place)) ?? 0) - 1;
+    if (left > 0) tx.put(place, left);
+    else tx.delete(place);
+  }
+  tx.put(key.tally(agent), tally);
+}
+
+function sizeOf(content: string): number {
+  return Buffer.byteLength(content);
+}
