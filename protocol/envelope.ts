@@ -1,9 +1,10 @@
-import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
 import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
+import { hkdf } from './hkdf.ts';
 import type { RandomBytes } from './ids.ts';
 import { parseLetter, type Letter } from './letter.ts';
 import { PREKEY_SEQUENCE_MAX } from './limits.ts';
@@ -150,11 +151,9 @@ function wrapBinding(ns: string, to: string, prekey: number, head: Uint8Array, b
   return ['wrap', ns, to, prekey, sha256(head), sha256(body)];
 }
 
-/** HKDF-SHA256 (RFC 5869), the info a deterministic CBOR list that starts with what the key is for. */
+/** The info is a deterministic CBOR list that starts with what the key is for. */
 function derive(secret: Uint8Array, info: unknown[]): Uint8Array {
-  // A key object: Node spends far longer on raw bytes, which it tries as a key object first.
-  const key = createSecretKey(secret);
-  return new Uint8Array(hkdfSync('sha256', key, new Uint8Array(0), encode([CONTEXT, ...info]), 32));
+  return hkdf(secret, new Uint8Array(0), encode([CONTEXT, ...info]));
 }
 
 function open(key: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array {

@@ -1,9 +1,9 @@
-import { hkdfSync } from 'node:crypto';
 import { z } from 'zod';
 import { openOnce, sealOnce } from './aead.ts';
 import { decode, encode } from './codec.ts';
 import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
+import { hkdf } from './hkdf.ts';
 import type { RandomBytes } from './ids.ts';
 import { ADDRESSES_MAX, MEMBERS_MAX, PREKEY_SEQUENCE_MAX } from './limits.ts';
 import { pad, unpad } from './padding.ts';
@@ -76,5 +76,5 @@ export function namespaceKeyHash(key: Uint8Array): Uint8Array {
 }
 
 function derive(key: Uint8Array, salt: Uint8Array, { ns, epoch, from }: SharedPlace): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', key, salt, encode([CONTEXT, ns, epoch, from]), 32));
+  return hkdf(key, salt, encode([CONTEXT, ns, epoch, from]));
 }

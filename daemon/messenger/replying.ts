@@ -42,7 +42,9 @@ export async function reply(parts: SendingParts, speaker: Speaker, call: ReplyCa
   const mark = { messageId: message.id, status } as const;
   const answer: ReplyResult = {
     status: call.defer ? 'deferred' : call.resolve ? 'resolved' : 'replied',
-    to: formatAddress({ name: message.from.name, namespace: directory.logs.get(agent.ns)!.name }),
+    to: record.notice
+      ? message.from.name
+      : formatAddress({ name: message.from.name, namespace: directory.logs.get(agent.ns)!.name }),
     ...(await threadOf(parts, agent, record)),
   };
   // Nothing to tell: the mark alone, which the sender learns by a receipt.

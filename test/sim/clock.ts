@@ -15,9 +15,11 @@ const EPOCH_MS = Date.UTC(2026, 0, 1);
 /**
  * Time that passes only from event to event. Events run in the order of their time, those of one time in the
  * order in which they were asked for; between two events all promises settle. Nothing in a simulation does real
- * I/O, so one turn of the event loop is enough for that, and a run is a function of its seed.
+ * I/O, so what Node runs when no promise is left to settle comes late enough, and a run is a function of its seed.
  */
 export class VirtualTime {
+  /** How many events have happened. */
+  steps = 0;
   #nowMs = 0;
   #count = 0;
   #atOnce = 0;
@@ -54,6 +56,7 @@ export class VirtualTime {
       this.#atOnce = next.atMs === this.#nowMs ? this.#atOnce + 1 : 0;
       if (this.#atOnce > EVENTS_AT_ONCE_MAX) throw new Error('the simulation runs in a circle');
       this.#nowMs = next.atMs;
+      this.steps += 1;
       next.task();
       await settled();
     }
@@ -103,8 +106,9 @@ function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
 }
 
+/** The next tick comes when the queue of settled promises is empty; unlike an immediate it asks no system for I/O. */
 function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => process.nextTick(resolve));
 }
 
 /** The clock of one start of one machine: off by as much as its owner set it wrong, and silent once that start ended. */

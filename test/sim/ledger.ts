@@ -19,6 +19,8 @@ export interface Problem {
     | 'presence'
     /** Machines disagree about who is in, or one that is out is treated as if it were in. */
     | 'membership'
+    /** Two runs of one seed differ. */
+    | 'varied'
     | 'internal';
   text: string;
 }

@@ -4,11 +4,12 @@ import type { SimResult } from './simulate.ts';
 const SHOWN_MAX = 12;
 
 /** What broke in one run, and how to see it again. */
-export function failureText({ seed, problems }: SimResult, messages: number): string {
+export function failureText({ seed, steps, isReal, problems }: SimResult, messages: number): string {
   const shown = problems.slice(0, SHOWN_MAX).map(({ kind, text }) => `  ${kind}: ${text}`);
   const more = problems.length - shown.length;
   return [
-    `seed ${seed}: ${problems.length} problems; replay: node test/sim/run.ts --seed ${seed} --messages ${messages}`,
+    `seed ${seed}: ${problems.length} problems in ${steps} steps; ` +
+      `replay: npm run sim -- --seed ${seed} --messages ${messages}${isReal ? ' --real' : ''} --trace`,
     ...shown,
     ...(more > 0 ? [`  and ${more} more`] : []),
   ].join('\n');
@@ -22,14 +23,16 @@ export function closingReport(results: readonly SimResult[], tookMs: number): st
     sum(({ problems }) => problems.filter(({ kind }) => kinds.includes(kind)).length);
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   const drainS = Math.max(...results.map(({ drainMs }) => drainMs)) / 1_000;
+  const real = results.filter(({ isReal }) => isReal).length;
+  const twice = results.filter(({ isTwice }) => isTwice).length;
   return [
-    `${results.length} seeds, ${sum(({ crashes }) => crashes)} crashes, ${sum(({ accepted }) => accepted)} messages ` +
+    `${results.length} seeds (${real} with real cryptography, ${twice} twice), ${sum(({ crashes }) => crashes)} crashes, ${sum(({ accepted }) => accepted)} messages ` +
       `(${sum(({ shown }) => shown)} shown), ${sum(({ framesDelivered }) => framesDelivered)} frames, ` +
       `${Math.round(sum(({ virtualMs }) => virtualMs) / 60_000)} virtual minutes, ${(tookMs / 1_000).toFixed(1)} s; ` +
       `slowest drain ${drainS.toFixed(0)} s`,
     `lost ${of('lost')}, duplicated ${of('duplicated')}, reordered ${of('reordered')}, leaked ${of('leaked')}, ` +
       `read after unsend ${of('unread')}, claimed too much ${of('claimed')}, altered ${of('altered')}, ` +
-      `stuck ${of('stuck')}, presence ${of('presence')}, membership ${of('membership')}, internal ${of('internal')}`,
+      `stuck ${of('stuck')}, presence ${of('presence')}, membership ${of('membership')}, varied ${of('varied')}, internal ${of('internal')}`,
     bound(failed, results.length),
   ].join('\n');
 }

@@ -11,8 +11,14 @@ import { BLUE, RED, World, type SimOptions } from './world.ts';
 
 export interface SimResult {
   seed: string;
+  /** Whether it ran with the real cryptography and encoding. */
+  isReal: boolean;
   /** SHA-256 of the event log. */
   hash: string;
+  /** Whether a second run was made, and was the same. */
+  isTwice: boolean;
+  /** How many events it took. */
+  steps: number;
   problems: Problem[];
   /** Acknowledged copies, and how many were shown. */
   accepted: number;
@@ -56,7 +62,10 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
   }
   return {
     seed: options.seed,
+    isReal: options.isReal,
     hash: world.digest(),
+    isTwice: false,
+    steps: time.steps,
     problems: ledger.problems,
     accepted: ledger.accepted,
     shown: ledger.shown,

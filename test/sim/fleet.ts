@@ -1,0 +1,80 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import type { SimResult } from './simulate.ts';
+import type { Job } from './worker.ts';
+
+/** One seed in so many runs with the real cryptography and encoding, one in so many twice. */
+const REAL_EVERY = 20;
+const TWICE_EVERY = 20;
+
+/** Most of what a run allocates is gone soon, and the other processors have runs of their own. */
+const EXEC_ARGV = ['--max-semi-space-size=64', '--single-threaded-gc'];
+
+export function jobOf(seed: number, messages: number): Job {
+  return {
+    seed,
+    messages,
+    isReal: seed % REAL_EVERY === 0,
+    // Of those with the real modules every other one.
+    isTwice: seed % TWICE_EVERY === 5 || seed % (2 * REAL_EVERY) === 0,
+  };
+}
+
+/**
+ * Runs simulations in as many processes as there are processors, and calls `onResult` as each ends. Ends early when
+ * that returns false.
+ */
+export async function runFleet(
+  jobs: readonly Job[],
+  onResult: (result: SimResult) => boolean,
+): Promise<void> {
+  // The slow ones first, so that no processor is left with one of them at the end.
+  const real = jobs.filter(({ isReal }) => isReal);
+  const others = jobs.filter(({ isReal }) => !isReal);
+  const queues = [real, others].map((queue) => [...queue]);
+  const hasEnded = new AbortController();
+  const take = (result: SimResult) => {
+    if (!hasEnded.signal.aborted && !onResult(result)) hasEnded.abort();
+  };
+  const lane = async () => {
+    for (const queue of queues) await workThrough(queue, take, hasEnded.signal);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, lane));
+}
+
+/** Gives a queue's jobs to one process, as long as there are any. */
+async function workThrough(
+  queue: Job[],
+  onResult: (result: SimResult) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  if (queue.length === 0 || signal.aborted) return;
+  const child = fork(fileURLToPath(new URL('worker.ts', import.meta.url)), { execArgv: EXEC_ARGV });
+  const end = () => void child.kill();
+  signal.addEventListener('abort', end);
+  try {
+    for (let job = queue.shift(); job && !signal.aborted; job = queue.shift()) {
+      const result = await answerOf(child, job);
+      if (signal.aborted) return;
+      if (!result) throw new Error(`the process that ran seed ${job.seed} has ended`);
+      onResult(result);
+    }
+  } finally {
+    signal.removeEventListener('abort', end);
+    end();
+  }
+}
+
+/** Undefined when the process ends instead. */
+function answerOf(child: ChildProcess, job: Job): Promise<SimResult | undefined> {
+  return new Promise((resolve) => {
+    const gone = () => resolve(undefined);
+    child.once('exit', gone);
+    child.once('message', (result: SimResult) => {
+      child.off('exit', gone);
+      resolve(result);
+    });
+    child.send(job);
+  });
+}

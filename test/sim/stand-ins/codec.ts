@@ -1,0 +1,244 @@
+import { PatchcordError } from '../../../protocol/errors.ts';
+
+/**
+ * The same deterministic CBOR as protocol/codec.ts, for what this product encodes: whole numbers, text, bytes,
+ * lists, records with ASCII names, true, false and null. test/unit/sim-codec holds it against the real one.
+ */
+const text = new TextDecoder('utf-8', { fatal: true });
+const NESTED_MAX = 64;
+
+let out = Buffer.allocUnsafe(1 << 16);
+let at = 0;
+
+export function encode(value: unknown): Uint8Array {
+  at = 0;
+  write(value);
+  return new Uint8Array(out.buffer, out.byteOffset, at).slice();
+}
+
+function room(sizeBytes: number): void {
+  if (at + sizeBytes <= out.length) return;
+  const larger = Buffer.allocUnsafe(2 * (at + sizeBytes));
+  out.copy(larger, 0, 0, at);
+  out = larger;
+}
+
+function write(value: unknown): void {
+  if (typeof value === 'string') writeText(value);
+  else if (typeof value === 'number') writeNumber(value);
+  else if (value === false) writeByte(0xf4);
+  else if (value === true) writeByte(0xf5);
+  else if (value === null) writeByte(0xf6);
+  else if (value instanceof Uint8Array) writeBytes(value);
+  else if (Array.isArray(value)) {
+    writeHead(4, value.length);
+    for (const part of value) write(part);
+  } else if (typeof value === 'object' && isRecord(value)) writeRecord(value);
+  else throw new Error(`not to be encoded: ${typeof value}`);
+}
+
+function writeByte(byte: number): void {
+  room(1);
+  out[at++] = byte;
+}
+
+function writeNumber(value: number): void {
+  if (!Number.isSafeInteger(value)) throw new Error(`not a whole number: ${value}`);
+  if (value < 0) writeHead(1, -1 - value);
+  else writeHead(0, value);
+}
+
+function writeBytes(value: Uint8Array): void {
+  writeHead(2, value.length);
+  room(value.length);
+  out.set(value, at);
+  at += value.length;
+}
+
+function writeText(value: string): void {
+  const { length } = value;
+  if (length < 24) {
+    room(1 + 3 * length);
+    const start = at;
+    for (let index = 0; index < length; index++) {
+      const code = value.charCodeAt(index);
+      if (code > 0x7f) {
+        at = start;
+        return writeLongText(value);
+      }
+      out[start + 1 + index] = code;
+    }
+    out[start] = 0x60 | length;
+    at = start + 1 + length;
+  } else writeLongText(value);
+}
+
+function writeLongText(value: string): void {
+  const sizeBytes = Buffer.byteLength(value);
+  writeHead(3, sizeBytes);
+  room(sizeBytes);
+  at += out.write(value, at, sizeBytes);
+}
+
+function writeRecord(value: Record<string, unknown>): void {
+  const names = Object.keys(value).filter((name) => value[name] !== undefined);
+  names.sort(byEncoding);
+  writeHead(5, names.length);
+  for (const name of names) {
+    writeText(name);
+    write(value[name]);
+  }
+}
+
+function isRecord(value: object): value is Record<string, unknown> {
+  return !Array.isArray(value);
+}
+
+/** Shorter first, then by bytes (RFC 8949 section 4.2.3). */
+function byEncoding(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : 1);
+}
+
+function writeHead(major: number, size: number): void {
+  room(9);
+  const kind = major << 5;
+  if (size < 24) out[at++] = kind | size;
+  else if (size < 0x100) {
+    out[at++] = kind | 24;
+    out[at++] = size;
+  } else if (size < 0x10000) {
+    out[at++] = kind | 25;
+    at = out.writeUInt16BE(size, at);
+  } else if (size < 0x100000000) {
+    out[at++] = kind | 26;
+    at = out.writeUInt32BE(size, at);
+  } else {
+    out[at++] = kind | 27;
+    at = out.writeUInt32BE(Math.floor(size / 0x100000000), at);
+    at = out.writeUInt32BE(size % 0x100000000, at);
+  }
+}
+
+export function decode(bytes: Uint8Array): unknown {
+  const reader = new Reader(bytes);
+  const value = reader.value(0);
+  if (!reader.isAtEnd) throw malformed();
+  return value;
+}
+
+export function decodeOwn(bytes: Uint8Array): unknown {
+  return decode(bytes);
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+class Reader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    // Plain arrays are sliced faster than Buffers.
+    const { buffer, byteOffset, length } = bytes;
+    this.#bytes = bytes.constructor === Uint8Array ? bytes : new Uint8Array(buffer, byteOffset, length);
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  value(nested: number): unknown {
+    if (nested > NESTED_MAX) throw malformed();
+    const first = this.#bytes[this.#at++];
+    if (first === undefined) throw malformed();
+    if (first === 0xf4) return false;
+    if (first === 0xf5) return true;
+    if (first === 0xf6) return null;
+    const size = this.#size(first & 31);
+    switch (first >> 5) {
+      case 0:
+        return size;
+      case 1:
+        if (size === Number.MAX_SAFE_INTEGER) throw malformed();
+        return -1 - size;
+      case 2:
+        return this.#copy(size);
+      case 3:
+        return this.#text(size);
+      case 4: {
+        const list: unknown[] = [];
+        for (let index = 0; index < size; index++) list.push(this.value(nested + 1));
+        return list;
+      }
+      case 5:
+        return this.#record(size, nested);
+      default:
+        throw malformed();
+    }
+  }
+
+  #record(size: number, nested: number): Record<string, unknown> {
+    const record: Record<string, unknown> = {};
+    let before: string | undefined;
+    for (let index = 0; index < size; index++) {
+      const first = this.#bytes[this.#at++];
+      if (first === undefined || first >> 5 !== 3) throw malformed();
+      const name = this.#text(this.#size(first & 31));
+      if (name === '__proto__' || (before !== undefined && byEncoding(before, name) >= 0)) throw malformed();
+      before = name;
+      record[name] = this.value(nested + 1);
+    }
+    return record;
+  }
+
+  #text(size: number): string {
+    if (size >= 24) return utf8(this.#bytes.subarray(this.#at, this.#skip(size)));
+    const end = this.#skip(size);
+    let ascii = '';
+    for (let index = end - size; index < end; index++) {
+      const code = this.#bytes[index]!;
+      if (code > 0x7f) return utf8(this.#bytes.subarray(end - size, end));
+      ascii += String.fromCharCode(code);
+    }
+    return ascii;
+  }
+
+  /** A copy, as the real one makes: what is decoded outlives what it came in. */
+  #copy(size: number): Uint8Array {
+    return this.#bytes.slice(this.#at, this.#skip(size));
+  }
+
+  /** Where so many bytes end. */
+  #skip(size: number): number {
+    this.#at += size;
+    if (this.#at > this.#bytes.length) throw malformed();
+    return this.#at;
+  }
+
+  /** Only the shortest form of a number is taken. */
+  #size(short: number): number {
+    if (short < 24) return short;
+    const width = short < 28 ? 1 << (short - 24) : 0;
+    if (width === 0 || this.#at + width > this.#bytes.length) throw malformed();
+    let size = 0;
+    for (const end = this.#at + width; this.#at < end; this.#at++) size = size * 256 + this.#bytes[this.#at]!;
+    if (size < LEAST[short - 24]! || !Number.isSafeInteger(size)) throw malformed();
+    return size;
+  }
+}
+
+/** What needs so many bytes, by 24 to 27. */
+const LEAST = [24, 0x100, 0x10000, 0x100000000];
+
+function utf8(bytes: Uint8Array): string {
+  try {
+    return text.decode(bytes);
+  } catch {
+    throw malformed();
+  }
+}
+
+function malformed(): PatchcordError {
+  return new PatchcordError('frame_malformed', 'Not CBOR in deterministic form.');
+}

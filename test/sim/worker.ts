@@ -1,0 +1,33 @@
+import type { SimResult } from './simulate.ts';
+import { useStandIns } from './stand-ins/register.ts';
+
+/** What one process of the fleet is asked for, seed by seed. */
+export interface Job {
+  seed: number;
+  messages: number;
+  isReal: boolean;
+  /** Whether the run is made twice, to see that it is a function of its seed. */
+  isTwice: boolean;
+}
+
+let isFirst = true;
+
+/** Runs one seed; all jobs of one process have to agree on `isReal`. */
+export async function work(job: Job, onTrace?: (line: string) => void): Promise<SimResult> {
+  if (isFirst && !job.isReal) useStandIns();
+  isFirst = false;
+  const { simulate } = await import('./simulate.ts');
+  const options = { seed: String(job.seed), messages: job.messages, isReal: job.isReal };
+  const result = await simulate({ ...options, ...(onTrace && { onTrace }) });
+  if (!job.isTwice || result.problems.length > 0) return result;
+  const { hash } = await simulate(options);
+  if (hash !== result.hash) {
+    const text = `the second run of this seed was another one: ${hash} after ${result.hash}`;
+    result.problems.push({ kind: 'varied', text });
+  }
+  return { ...result, isTwice: true };
+}
+
+process.on('message', (job: Job) => {
+  void work(job).then((result) => process.send?.(result));
+});
