@@ -250,6 +250,8 @@ export class Deposits {
 
   #transmit(to: string, mailbox: string, entry: OutboxEntry): void {
     if (this.#withheld.has(entry.number)) return;
+    // Removed meanwhile, though another namespace still links it.
+    if (!this.#directory.shares(entry.ns, mailbox)) return this.update();
     const envelope = this.#sealed.get(entry.number) ?? this.#seal(to, entry);
     if (!envelope) return;
     this.#sealed.set(entry.number, envelope);
