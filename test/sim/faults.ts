@@ -1,6 +1,7 @@
 import { meddle } from './hostile.ts';
 import type { SimNode } from './node.ts';
 import type { SeededRandom } from './random.ts';
+import { Watches } from './watches.ts';
 import type { World } from './world.ts';
 
 /** How often each thing happens, on average, in virtual milliseconds. */
@@ -18,6 +19,9 @@ interface Weather {
 export interface Faults {
   stop(): void;
 }
+
+/** Share of the seeds in which two machines are never there together. */
+const WATCHES_SHARE = 0.4;
 
 /** Wrong clocks: right, off by seconds, off by hours. */
 const NEVER_MS = 1_000_000_000;
@@ -85,9 +89,12 @@ export function startFaults(world: World): Faults {
     const failed = (error: unknown) => world.ledger.problem('internal', `west failed: ${String(error)}`);
     meddle(world, hostile).catch(failed);
   });
+  const watches = random.chance(WATCHES_SHARE) ? new Watches(world) : undefined;
+  watches?.run().catch((error: unknown) => world.ledger.problem('internal', `watches: ${String(error)}`));
   return {
     stop() {
       isOn = false;
+      watches?.end();
       for (const agent of world.agents) agent.deathShare = 0;
       for (const node of all) node.onWrite = undefined;
     },

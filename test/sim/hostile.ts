@@ -17,8 +17,8 @@ import type { World } from './world.ts';
  * has to come to nothing; whether it did, the ledger and the last reckoning tell.
  */
 export async function meddle(world: World, random: SeededRandom): Promise<void> {
-  const { west, north, south } = world.nodes;
-  const target = random.pick([north, south]);
+  const { west, north, south, center } = world.nodes;
+  const target = random.pick([north, south, center]);
   const red = await logOn(west, world.redId);
   const frames = [
     ...forgedMail(world, target, random),
@@ -29,9 +29,16 @@ export async function meddle(world: World, random: SeededRandom): Promise<void> 
   west.network?.send(target.signer.peerId, frames);
 }
 
+/** One of each namespace, by machine. */
+const AGENTS_AT: Record<string, readonly [blue: string, red: string]> = {
+  north: ['blue-eva-quill', 'ana-quill'],
+  south: ['blue-fay-quill', 'red-cleo-quill'],
+  center: ['blue-joy-quill', 'red-ida-quill'],
+};
+
 /** Mail into a foreign namespace, to an agent of one, and of an agent that lives elsewhere. */
 function forgedMail(world: World, target: SimNode, random: SeededRandom): Frame[] {
-  const { west, north } = world.nodes;
+  const { west } = world.nodes;
   const ids = world.agentIds;
   const prekey = target.prekey();
   if (!prekey) return [];
@@ -41,8 +48,7 @@ function forgedMail(world: World, target: SimNode, random: SeededRandom): Frame[
     const message = { k: 'message' as const, id, seq: 1, from, to, content: 'forged', sent_at: 0 };
     return sealEnvelope(ns, prekey, message, context);
   };
-  const [blue, red] =
-    target === north ? ['blue-eva-quill', 'ana-quill'] : ['blue-fay-quill', 'red-cleo-quill'];
+  const [blue, red] = AGENTS_AT[target.name]!;
   const own = { id: ids.get('red-dan-quill@red-team')!, name: 'red-dan-quill' };
   const blueTo = { id: ids.get(`${blue}@blue-team`)!, name: blue };
   const redTo = { id: ids.get(`${red}@red-team`)!, name: red };

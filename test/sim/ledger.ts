@@ -1,5 +1,6 @@
 import type { MailRecord } from '../../daemon/store/mail-store.ts';
 import type { MessageView, UnsendResult } from '../../protocol/views.ts';
+import type { VirtualTime } from './clock.ts';
 
 /** A promise that was broken. */
 export interface Problem {
@@ -33,6 +34,9 @@ interface Copy {
   /** Whose counter it bears: of two agents of one address, which. */
   author: string;
   content: string;
+  askedMs: number;
+  /** When it was shown first. */
+  shownMs?: number;
   /** Place among what its sender tried to send. */
   order: number;
   /** `open`: whether it was accepted is not known, for the answer was lost. */
@@ -43,6 +47,14 @@ interface Copy {
   isConfirmed: boolean;
   /** What the sender was told last. */
   status: MailRecord['status'];
+}
+
+/** One way of one message. */
+export interface Shown {
+  author: string;
+  recipient: string;
+  askedMs: number;
+  shownMs: number;
 }
 
 const RANK: Record<MailRecord['status'], number> = {
@@ -72,7 +84,12 @@ export class Ledger {
   readonly #last = new Map<string, number>();
   /** Ids of notices, by what they tell of. */
   readonly #notices = new Map<string, string>();
+  readonly #time: VirtualTime;
   #orders = 0;
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+  }
 
   get accepted(): number {
     return [...this.#copies.values()].filter(({ fate }) => fate === 'accepted').length;
@@ -80,6 +97,14 @@ export class Ledger {
 
   get shown(): number {
     return [...this.#copies.values()].filter(({ shows }) => shows > 0).length;
+  }
+
+  /** What was shown, but for what was said to or by those that come and go. */
+  shownOnce(): Shown[] {
+    return [...this.#copies.values()].flatMap((copy) => {
+      const { author, recipient, askedMs, shownMs } = copy;
+      return shownMs === undefined || this.#isFleeting(copy) ? [] : [{ author, recipient, askedMs, shownMs }];
+    });
   }
 
   problem(kind: Problem['kind'], text: string): void {
@@ -97,6 +122,7 @@ export class Ledger {
         recipient,
         author: content.split(' ', 2)[1]!,
         content,
+        askedMs: this.#time.nowMs,
         order,
         fate: 'open',
         shows: 0,
@@ -157,6 +183,7 @@ export class Ledger {
     if (copy.shows === 0 && copy.order < last && !view.late) this.problem('reordered', where);
     this.#last.set(line, Math.max(last, copy.order));
     copy.shows += 1;
+    copy.shownMs ??= this.#time.nowMs;
     return copy.name;
   }
 

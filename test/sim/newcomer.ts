@@ -102,9 +102,9 @@ export class Newcomer {
 
   /** What comes up on a machine that knows of the removal: nothing of it may get to east. */
   async #addAnother(): Promise<void> {
-    const { nodes, redId, afterwards } = this.#world;
-    const { north, south, west, east } = nodes;
-    const home = this.#random.pick([north, south, west]);
+    const { nodes, redId, redMembers, afterwards } = this.#world;
+    const { east } = nodes;
+    const home = this.#random.pick(redMembers);
     const knows = async () => (await logOn(home, redId))?.removed.has(east.signer.peerId);
     while (!(await knows())) await this.#world.time.sleep(100);
     while (!(await this.#ask(home, ({ admin }) => admin.addAgent(`${afterwards}@${RED}`)))) continue;

@@ -52,6 +52,8 @@ export class SimNode {
   readonly disk = new MemoryKv();
   readonly storeKey: Uint8Array;
   crashes = 0;
+  /** From each power on to the power off that followed; the last may have none yet. */
+  readonly spans: { fromMs: number; toMs: number }[] = [];
   /** It is off and stays off, whoever starts it. */
   isAway = false;
   /** When statements and messages came to its disk first, by their key. */
@@ -130,6 +132,7 @@ export class SimNode {
     });
     const boot = newId(clock.now(), random.bytes);
     const network = new SimNetwork({ wire, peerId: this.signer.peerId, boot, address: this.#address });
+    this.spans.push({ fromMs: time.nowMs, toMs: Infinity });
     const life: Life = { kv, clock, network, machine: undefined, stopping: false, lose: new Set() };
     this.#life = life;
     trace(`${this.name} starts, off by ${this.#skewMs} ms`);
@@ -222,6 +225,7 @@ export class SimNode {
 
   #end(life: Life): void {
     this.#life = undefined;
+    this.spans.at(-1)!.toMs = this.#parts.time.nowMs;
     for (const lose of life.lose) lose();
   }
 

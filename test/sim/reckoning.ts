@@ -24,9 +24,9 @@ export interface Story {
 
 /** Members agree on one log, one key and who holds which name; the hostile `west` has changed nothing. */
 export async function reckonMembers(world: World, { newcomer, twins }: Story): Promise<void> {
-  const { north, south, west, east } = world.nodes;
-  const red = await agreed(world, RED, [north, south, west]);
-  const blue = await agreed(world, BLUE, world.eastIsBlue ? [south, north, east] : [south, north]);
+  const { north, south, east, center } = world.nodes;
+  const red = await agreed(world, RED, world.redMembers);
+  const blue = await agreed(world, BLUE, [south, north, center, ...(world.eastIsBlue ? [east] : [])]);
   const wrong = (what: string) => world.ledger.problem('membership', what);
   if (!red || !blue) return;
   const holders = new Map(
@@ -40,6 +40,7 @@ export async function reckonMembers(world: World, { newcomer, twins }: Story): P
     ['red-ben-quill', 'north'],
     ['red-cleo-quill', 'south'],
     ['red-dan-quill', 'west'],
+    ['red-ida-quill', 'center'],
   ]);
   for (const [name, home] of expected) {
     if (holders.get(name) !== home) wrong(`${name} is held by ${holders.get(name)}`);
@@ -82,8 +83,8 @@ async function agreed(
 
 /** Whoever knew that `east` is out told it nothing but that, and took nothing more from it. */
 export async function reckonRemoval(world: World): Promise<void> {
-  const { north, south, west, east } = world.nodes;
-  for (const node of [north, south, west]) {
+  const { east } = world.nodes;
+  for (const node of world.redMembers) {
     const { history } = (await logOn(node, world.redId))!.inner;
     const removals = history.removals.get(east.signer.peerId) ?? [];
     const hashes = removals.map((position) => history.entries[position]!.signed.hash);

@@ -27,7 +27,7 @@ export function closingReport(results: readonly SimResult[], tookMs: number): st
   const twice = results.filter(({ isTwice }) => isTwice).length;
   return [
     `${results.length} seeds (${real} with real cryptography, ${twice} twice), ${sum(({ crashes }) => crashes)} crashes, ${sum(({ accepted }) => accepted)} messages ` +
-      `(${sum(({ shown }) => shown)} shown), ${sum(({ framesDelivered }) => framesDelivered)} frames, ` +
+      `(${sum(({ shown }) => shown)} shown, ${sum(({ byMailbox }) => byMailbox)} of them only by mailbox), ${sum(({ framesDelivered }) => framesDelivered)} frames, ` +
       `${Math.round(sum(({ virtualMs }) => virtualMs) / 60_000)} virtual minutes, ${(tookMs / 1_000).toFixed(1)} s; ` +
       `slowest drain ${drainS.toFixed(0)} s`,
     `lost ${of('lost')}, duplicated ${of('duplicated')}, reordered ${of('reordered')}, leaked ${of('leaked')}, ` +

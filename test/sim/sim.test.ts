@@ -26,4 +26,5 @@ test(`${SEEDS} seeds of ${MESSAGES} messages, one of them fresh`, async () => {
       .join('\n'),
   ).toBe('');
   expect(results).toHaveLength(SEEDS);
+  expect(results.reduce((sum, { byMailbox }) => sum + byMailbox, 0)).toBeGreaterThan(SEEDS);
 });

@@ -23,6 +23,8 @@ export interface SimResult {
   /** Acknowledged copies, and how many were shown. */
   accepted: number;
   shown: number;
+  /** Shown though sender and recipient were never there together. */
+  byMailbox: number;
   crashes: number;
   framesDelivered: number;
   virtualMs: number;
@@ -69,6 +71,7 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
     problems: ledger.problems,
     accepted: ledger.accepted,
     shown: ledger.shown,
+    byMailbox: world.countByMailbox(),
     crashes: world.all.reduce((sum, { crashes }) => sum + crashes, 0),
     framesDelivered: wire.framesDelivered,
     virtualMs: time.nowMs,
@@ -95,12 +98,12 @@ async function becomeAcquainted(world: World): Promise<void> {
 
 /** Founds both namespaces and links their machines, without faults. */
 async function setUp(world: World): Promise<void> {
-  const { north, south, west, east } = world.nodes;
+  const { north, south, west, east, center } = world.nodes;
   for (const node of world.all) node.start();
   const steps = async () => {
     await Promise.all(world.all.map((node) => node.up()));
-    world.redId = await found(RED, north, [south, west]);
-    world.blueId = await found(BLUE, south, world.eastIsBlue ? [north, east] : [north]);
+    world.redId = await found(RED, north, [south, west, center]);
+    world.blueId = await found(BLUE, south, world.eastIsBlue ? [north, center, east] : [north, center]);
     // By the seed there is one who may remove machines, or two.
     if (world.random.chance(0.5)) {
       await answer(north.call(({ admin }) => admin.promote(RED, labelOf(south.name))));

@@ -29,5 +29,6 @@ export async function work(job: Job, onTrace?: (line: string) => void): Promise<
 }
 
 process.on('message', (job: Job) => {
-  void work(job).then((result) => process.send?.(result));
+  // Nobody is told that nobody listens any more: the process ends by that.
+  void work(job).then((result) => process.send?.(result, () => undefined));
 });

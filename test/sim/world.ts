@@ -3,7 +3,7 @@ import type { Frame } from '../../protocol/frame.ts';
 import { readStatement } from '../../protocol/membership/statement.ts';
 import { CLIENT, SimAgent } from './agent.ts';
 import { VirtualTime } from './clock.ts';
-import { Ledger } from './ledger.ts';
+import { Ledger, type Shown } from './ledger.ts';
 import { labelOf, PLATFORM, SimNode } from './node.ts';
 import { SeededRandom } from './random.ts';
 import { SimWire } from './wire.ts';
@@ -39,15 +39,15 @@ export interface Sent {
 }
 
 /**
- * Four machines, two namespaces, seven agents and those that come later. `west` is no member of the blue
+ * Five machines, two namespaces, nine agents and those that come later. `west` is no member of the blue
  * namespace: nothing blue may reach it, whatever it says. `east` is a member of the red one for a while.
  */
 export class World {
   readonly time = new VirtualTime();
-  readonly ledger = new Ledger();
+  readonly ledger = new Ledger(this.time);
   readonly random: SeededRandom;
   readonly wire: SimWire;
-  readonly nodes: { north: SimNode; south: SimNode; west: SimNode; east: SimNode };
+  readonly nodes: Record<'north' | 'south' | 'west' | 'east' | 'center', SimNode>;
   readonly agents: SimAgent[] = [];
   /** Machines whose administrators may let others in and put them out of the red namespace. */
   readonly redAdmins: SimNode[];
@@ -85,6 +85,7 @@ export class World {
       south: this.#node('south'),
       west: this.#node('west'),
       east: this.#node('east'),
+      center: this.#node('center'),
     };
     this.redAdmins = [this.nodes.north];
     this.eastIsBlue = this.random.fork('east').chance(0.4);
@@ -94,6 +95,12 @@ export class World {
     return Object.values(this.nodes);
   }
 
+  /** Those that are in the red namespace from beginning to end. */
+  get redMembers(): SimNode[] {
+    const { north, south, west, center } = this.nodes;
+    return [north, south, west, center];
+  }
+
   get isSpent(): boolean {
     return this.#left <= 0;
   }
@@ -101,6 +108,20 @@ export class World {
   /** How much of the messages was tried, from 0 to 1. */
   get spentShare(): number {
     return Math.min(1, 1 - this.#left / this.#options.messages);
+  }
+
+  /**
+   * How many messages were shown though the machines of sender and recipient were at no moment between both
+   * switched on: a mailbox had them.
+   */
+  countByMailbox(): number {
+    const homeOf = (match: (agent: SimAgent) => boolean) => this.agents.find(match)?.node;
+    const isAlone = ({ author, recipient, askedMs, shownMs }: Shown) => {
+      const from = homeOf(({ pen }) => pen === author);
+      const to = homeOf(({ address }) => address === recipient);
+      return from && to && from !== to && !haveMet(from, to, askedMs, shownMs);
+    };
+    return this.ledger.shownOnce().filter(isAlone).length;
   }
 
   trace(what: string, bytes?: Uint8Array): void {
@@ -120,15 +141,17 @@ export class World {
   }
 
   addAgents(): void {
-    const { north, south, west, east } = this.nodes;
+    const { north, south, west, east, center } = this.nodes;
     this.addAgent(RED, `ana${QUILL}`, north);
     this.addAgent(RED, `red-ben${QUILL}`, north);
     this.addAgent(RED, `red-cleo${QUILL}`, south);
     this.addAgent(RED, `red-dan${QUILL}`, west);
+    this.addAgent(RED, `red-ida${QUILL}`, center);
     // The name ana exists in both.
     this.addAgent(BLUE, `ana${QUILL}`, south);
     this.addAgent(BLUE, `blue-eva${QUILL}`, north);
     this.addAgent(BLUE, `blue-fay${QUILL}`, south);
+    this.addAgent(BLUE, `blue-joy${QUILL}`, center);
     if (this.eastIsBlue) this.addAgent(BLUE, `blue-kim${QUILL}`, east);
   }
 
@@ -214,6 +237,16 @@ export class World {
       if (bytes.includes(secret)) this.ledger.problem('leaked', `${secret} ${where}`);
     }
   }
+}
+
+/** Whether two machines were on at once between two moments. */
+function haveMet(a: SimNode, b: SimNode, fromMs: number, toMs: number): boolean {
+  const within = ({ spans }: SimNode) => spans.filter((span) => span.fromMs <= toMs && span.toMs >= fromMs);
+  return within(a).some((one) =>
+    within(b).some(
+      (other) => Math.max(one.fromMs, other.fromMs, fromMs) <= Math.min(one.toMs, other.toMs, toMs),
+    ),
+  );
 }
 
 const LINES_LENGTH = 16_384;
