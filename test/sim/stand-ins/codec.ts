@@ -134,8 +134,13 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+const NAME_LENGTH_MAX = 23;
+const NAMES_MAX = 500;
+const names = new Map<number, string>();
+
 class Reader {
   readonly #bytes: Uint8Array;
+  #buffer: Buffer | undefined;
   #at = 0;
 
   constructor(bytes: Uint8Array) {
@@ -184,7 +189,7 @@ class Reader {
     for (let index = 0; index < size; index++) {
       const first = this.#bytes[this.#at++];
       if (first === undefined || first >> 5 !== 3) throw malformed();
-      const name = this.#text(this.#size(first & 31));
+      const name = this.#name(this.#size(first & 31));
       if (name === '__proto__' || (before !== undefined && byEncoding(before, name) >= 0)) throw malformed();
       before = name;
       record[name] = this.value(nested + 1);
@@ -193,15 +198,37 @@ class Reader {
   }
 
   #text(size: number): string {
-    if (size >= 24) return utf8(this.#bytes.subarray(this.#at, this.#skip(size)));
+    const start = this.#at;
     const end = this.#skip(size);
-    let ascii = '';
-    for (let index = end - size; index < end; index++) {
-      const code = this.#bytes[index]!;
-      if (code > 0x7f) return utf8(this.#bytes.subarray(end - size, end));
-      ascii += String.fromCharCode(code);
+    for (let index = start; index < end; index++) {
+      if (this.#bytes[index]! > 0x7f) return utf8(this.#bytes.subarray(start, end));
     }
-    return ascii;
+    this.#buffer ??= Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
+    return this.#buffer.toString('latin1', start, end);
+  }
+
+  /** The names of fields are few, and each is met very often. */
+  #name(size: number): string {
+    if (size > NAME_LENGTH_MAX) return this.#text(size);
+    let hash = size;
+    for (let index = 0; index < size; index++)
+      hash = (Math.imul(hash, 31) + (this.#bytes[this.#at + index] ?? 0)) >>> 0;
+    const known = names.get(hash);
+    if (known !== undefined && this.#says(known, size)) {
+      this.#skip(size);
+      return known;
+    }
+    const name = this.#text(size);
+    if (names.size < NAMES_MAX) names.set(hash, name);
+    return name;
+  }
+
+  #says(name: string, size: number): boolean {
+    if (name.length !== size) return false;
+    for (let index = 0; index < size; index++) {
+      if (name.charCodeAt(index) !== this.#bytes[this.#at + index]) return false;
+    }
+    return true;
   }
 
   /** A copy, as the real one makes: what is decoded outlives what it came in. */

@@ -1,30 +1,30 @@
 import type { RecordSeal } from '../../../daemon/store/record-seal.ts';
 import { PatchcordError } from '../../../protocol/errors.ts';
 
-/** What a record holds; only the very bytes that were returned open, and only under their key. */
-interface Sealed {
-  storeKey: Uint8Array;
-  key: string;
-  value: unknown;
+/**
+ * A record that carries what it holds beside its one byte: only the very object that `seal` returned opens, and
+ * only under its key. Whoever wants to damage one has to put other bytes in its place.
+ */
+class SealedRecord extends Uint8Array {
+  readonly storeKey: Uint8Array;
+  readonly key: string;
+  readonly value: unknown;
+
+  constructor(storeKey: Uint8Array, key: string, value: unknown) {
+    super(1);
+    this.storeKey = storeKey;
+    this.key = key;
+    this.value = value;
+  }
 }
-
-const records = new WeakMap<Uint8Array, Sealed>();
-
-/** Long enough to be told from nothing; the value itself stays beside it. */
-const RECORD_SIZE_BYTES = 1;
 
 export function createRecordSeal(storeKey: Uint8Array): RecordSeal {
   return {
-    seal(key, value) {
-      const bytes = new Uint8Array(RECORD_SIZE_BYTES);
-      records.set(bytes, { storeKey, key, value: copied(value) });
-      return bytes;
-    },
+    seal: (key, value) => new SealedRecord(storeKey, key, copied(value)),
     open(key, bytes) {
-      const record = records.get(bytes);
-      if (!record || record.key !== key || record.storeKey !== storeKey)
+      if (!(bytes instanceof SealedRecord) || bytes.key !== key || bytes.storeKey !== storeKey)
         throw new PatchcordError('store_damaged', `The stored record ${key} is damaged.`);
-      return copied(record.value);
+      return copied(bytes.value);
     },
   };
 }
