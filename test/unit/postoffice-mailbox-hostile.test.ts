@@ -179,6 +179,19 @@ describe('a mailbox that refuses', () => {
     expect(await recalled('one')).toMatchObject({ status: 'held', held_by: ['tower'] });
   });
 
+  test('and is removed is asked no more, though another namespace still links it', async () => {
+    await desk.admin.createNamespace('other');
+    await mal.join((await desk.admin.invite('other')).ticket);
+    const [parcel] = await deposited('one');
+    mal.say(desk.peerId, { t: 'refuse', n: parcel!.n, code: 'mailbox_full', retry: true });
+    await turn();
+    const before = deposits().length;
+    await desk.admin.removeMember('myproject', mal.peerId);
+    await team.clock.advance(2 * RETRY_MAX_MS);
+    expect(deposits()).toHaveLength(before);
+    expect(mal.network.linked.has(desk.peerId)).toBe(true);
+  });
+
   test('and silence are no reason not to deliver', async () => {
     await deposited('one', 'two');
     await team.clock.advance(RETRY_MAX_MS);
