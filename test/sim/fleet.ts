@@ -29,10 +29,8 @@ export async function runFleet(
   jobs: readonly Job[],
   onResult: (result: SimResult) => boolean,
 ): Promise<void> {
-  // The slow ones first, so that no processor is left with one of them at the end.
-  const real = jobs.filter(({ isReal }) => isReal);
-  const others = jobs.filter(({ isReal }) => !isReal);
-  const queues = [real, others].map((queue) => [...queue]);
+  // What fails is found soonest by the fast ones.
+  const queues = [false, true].map((isReal) => jobs.filter((job) => job.isReal === isReal));
   const hasEnded = new AbortController();
   const take = (result: SimResult) => {
     if (!hasEnded.signal.aborted && !onResult(result)) hasEnded.abort();
