@@ -5,7 +5,7 @@ import type { SimResult } from './simulate.ts';
 import type { Job } from './worker.ts';
 
 /** One seed in so many runs with the real cryptography and encoding, one in so many twice. */
-const REAL_EVERY = 20;
+const REAL_EVERY = 40;
 const TWICE_EVERY = 20;
 
 /** Most of what a run allocates is gone soon, and the other processors have runs of their own. */
