@@ -25,7 +25,6 @@ import {
   key,
   numberOf,
   outboxPage,
-  queue,
   queueReceipt,
   readEpoch,
   readRecords,
