@@ -47,9 +47,8 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
   if (verdict.verdict === 'duplicate') {
     return { taken: true, state: await knownState(tx, letter), released, gapDueAtMs: undefined };
   }
-  const own = await readEpoch(tx);
   for (const { held, missingBefore: missing } of 'closed' in verdict ? verdict.closed : []) {
-    const missingBefore = isGap(line, held, own) ? missing : 0;
+    const missingBefore = isGap(line, held, await readEpoch(tx)) ? missing : 0;
     await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
   }
   const state = placed ? await knownState(tx, letter) : isVoid ? 'unsent' : 'delivered';
@@ -64,7 +63,7 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
     const freed = verdict.verdict === 'release' ? verdict.freed : [];
     for (const held of freed) await releaseHeld(tx, agent, sender, held.seq, { nowMs }, released);
   }
-  putLine(tx, agent, sender, begunIn(own, line, verdict.line));
+  putLine(tx, agent, sender, await begunIn(tx, line, verdict.line));
   return { taken: true, state, released, gapDueAtMs: gapDueAt(verdict.line) };
 }
 
@@ -82,9 +81,10 @@ async function knownState(tx: Tx, letter: Message | Void): Promise<ReceiptState>
 }
 
 /** The line after an arrival, with the epoch of this machine in which it took in the first place of it. */
-function begunIn(own: number, before: StoredLine, after: Line): StoredLine {
+async function begunIn(tx: Tx, before: StoredLine, after: Line): Promise<StoredLine> {
   const isNew = (after.epoch ?? 0) > (before.epoch ?? 0) || (before.next === 1 && after.next > 1);
-  return isNew && own > 0 ? { ...after, own } : after;
+  const own = isNew ? await readEpoch(tx) : 0;
+  return own > 0 ? { ...after, own } : after;
 }
 
 /** Takes a message back, or makes sure that it will never be shown when it has not arrived yet. */
