@@ -1,5 +1,6 @@
 import { RESYNC_INTERVAL_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
+import type { Directory } from '../directory/directory.ts';
 import type { Log } from '../log.ts';
 import type { MailStore, OutboxEntry } from '../store/mail-store.ts';
 
@@ -13,6 +14,7 @@ const AGAIN_MS = 5_000;
  */
 export class Resyncs {
   readonly #mail: MailStore;
+  readonly #directory: Directory;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #boot: string;
@@ -30,6 +32,7 @@ export class Resyncs {
 
   constructor(parts: {
     mail: MailStore;
+    directory: Directory;
     clock: Clock;
     log: Log;
     /** This start of the daemon. */
@@ -42,6 +45,7 @@ export class Resyncs {
     onReady: (machine: string) => void;
   }) {
     this.#mail = parts.mail;
+    this.#directory = parts.directory;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#boot = parts.boot;
@@ -116,7 +120,8 @@ export class Resyncs {
       if (this.#stopped) return false;
       const run = { machine, epoch, boot: this.#boot, nowMs: this.#clock.now() };
       const neverLeft = (entry: OutboxEntry) => this.#neverLeft(machine, entry);
-      const page = await this.#mail.resync({ ...run, neverLeft });
+      const shares = (ns: string) => this.#directory.shares(ns, machine);
+      const page = await this.#mail.resync({ ...run, neverLeft, shares });
       queued += page.queued;
       if (page.queued > 0) this.#onQueued(machine, page.replaced);
       if (page.state === 'full') return false;

@@ -99,6 +99,7 @@ export async function resync(
     boot: string;
     nowMs: number;
     neverLeft: (entry: OutboxEntry) => boolean;
+    shares: (ns: string) => boolean;
   },
 ): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }> {
   const { machine, epoch, nowMs } = run;
@@ -120,7 +121,7 @@ export async function resync(
   tx.put(key.resync(machine), work);
   const page = await tx.range<MailRecord>({ from: work.after + NEXT, to: range.to, limit: STEP_RECORDS });
   for (const [historyKey, record] of page) {
-    if (record.direction !== 'sent' || record.machine !== machine) continue;
+    if (record.direction !== 'sent' || record.machine !== machine || !run.shares(record.ns)) continue;
     const left = await sendAgain(tx, historyKey, record, work.line, run);
     if (left === undefined) continue;
     queued += 1;

@@ -110,6 +110,8 @@ export interface MailStore {
     boot: string;
     nowMs: number;
     neverLeft: (entry: OutboxEntry) => boolean;
+    /** Whether the machine is in a namespace: of others it gets nothing. */
+    shares: (ns: string) => boolean;
   }): Promise<{ replaced: number[]; queued: number; state: 'more' | 'full' | 'done' }>;
 
   /** Gives up gaps that have held something back for too long, and says when to look again. */

@@ -143,7 +143,14 @@ class World {
       const { peerId } = this.other(self).signer;
       const epoch = await this.other(self).store.epoch();
       if (epoch <= (await self.store.resyncedEpoch(peerId))) continue;
-      const run = { machine: peerId, epoch, boot: self.bootId, nowMs: this.nowMs, neverLeft: self.neverLeft };
+      const run = {
+        machine: peerId,
+        epoch,
+        boot: self.bootId,
+        nowMs: this.nowMs,
+        neverLeft: self.neverLeft,
+        shares: () => true,
+      };
       while ((await self.store.resync(run)).state === 'more');
     }
   }

@@ -16,6 +16,7 @@ import {
   NOW,
   NS,
   numbersTo,
+  OTHER_NS,
   outboxOf,
   outgoing,
   pendingOf,
@@ -36,6 +37,8 @@ const placesOf = async (store: MailStore, machine = THERE) =>
 const lettersOf = async (store: MailStore, machine = THERE) =>
   (await outboxOf(store, machine)).map(({ letter }) => letter);
 
+const shares = (ns: string) => ns === NS;
+
 /** Everything that a machine of a higher epoch may have lost, page by page. */
 async function resyncAll(
   store: MailStore,
@@ -45,7 +48,7 @@ async function resyncAll(
 ) {
   const replaced: number[] = [];
   for (;;) {
-    const page = await store.resync({ machine, epoch, boot: NEXT_BOOT, nowMs, neverLeft });
+    const page = await store.resync({ machine, epoch, boot: NEXT_BOOT, nowMs, neverLeft, shares });
     replaced.push(...page.replaced);
     if (page.state !== 'more') return { replaced, state: page.state };
   }
@@ -286,7 +289,14 @@ export function resyncTests({ store, world }: At): void {
       for (const message of numbersTo(100)) await store().accept(outgoing(message));
       for (const number of numbersTo(100)) await store().settle(THERE, number, receipt(number, 'delivered'));
       expect(
-        await store().resync({ machine: THERE, epoch: 7, boot: BOOT, nowMs: NOW, neverLeft: () => false }),
+        await store().resync({
+          machine: THERE,
+          epoch: 7,
+          boot: BOOT,
+          nowMs: NOW,
+          neverLeft: () => false,
+          shares,
+        }),
       ).toMatchObject({ state: 'more' });
       expect(await store().resyncedEpoch(THERE)).toBe(0);
       await world().reopen();
@@ -294,6 +304,13 @@ export function resyncTests({ store, world }: At): void {
       await resyncAll(store(), THERE, 7, { nowMs: NOW + 50 });
       expect(await store().unfinishedResyncs()).toEqual([]);
       expect(await placesOf(store())).toEqual(numbersTo(100).map((message) => [message, NOW, message]));
+    });
+
+    test('sends nothing of a namespace that the machine is not in', async () => {
+      await store().accept(outgoing(1, { ns: OTHER_NS }));
+      await store().settle(THERE, 1, receipt(1, 'delivered', { ns: OTHER_NS }));
+      expect(await resyncAll(store(), THERE, 7)).toEqual({ replaced: [], state: 'done' });
+      expect(await outboxOf(store())).toEqual([]);
     });
 
     test('waits for room', async () => {
