@@ -227,6 +227,11 @@ export class Arrivals {
   /** The letter, and the machine that signed it, whoever brought it. */
   #open(envelope: Uint8Array): Opened {
     const { ns, from, letter } = openEnvelope(envelope, this.#signer.peerId, this.#prekeys.keyOf);
+    const log = this.#directory.logs.get(ns);
+    if (log && this.#directory.isMember(log) && !log.members.has(from) && !log.removed.has(from)) {
+      // Its admission may still be on the way: not now, rather than never.
+      throw new PatchcordError('peer_unreachable', 'The sender is not known to be a member.');
+    }
     if (!this.#directory.shares(ns, from)) {
       throw new PatchcordError('not_member', 'An envelope of a namespace that is not shared.');
     }

@@ -74,14 +74,14 @@ describe('a parcel', () => {
     [
       'of a namespace that it is not in',
       () => world.sealed(world.message(1, { to: world.secParty }), { ns: world.secretNs }),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'of a namespace that it is not in, to an agent of one that it is in',
       () => world.sealed(world.message(1), { ns: world.secretNs }),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'of a namespace that nobody knows',
@@ -98,8 +98,8 @@ describe('a parcel', () => {
     [
       'signed by a machine that is no member',
       () => world.sealed(world.message(1), {}, new HandPeer(world.wire, 8).signer),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'signed by this machine itself, from an agent of another',
@@ -260,20 +260,20 @@ describe('a parcel that another member passes on', () => {
     [
       'signed by a machine that is no member',
       () => world.sealed(world.message(1), {}, new HandPeer(world.wire, 7).signer),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'of a namespace that its signer is not in',
       () => world.sealed(world.message(1, { to: world.secParty }), { ns: world.secretNs }),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'of a namespace that its signer is not in, to an agent of the one that they share',
       () => world.sealed(world.message(1), { ns: world.secretNs }),
-      'not_member',
-      false,
+      'peer_unreachable',
+      true,
     ],
     [
       'signed by the one that brings it, in the name of another',
