@@ -186,7 +186,7 @@ export class Arrivals {
     if (!isAddressed(letter)) {
       return { answer: await this.#takeAsked(n, { ns, from: machine, letter }), told: false };
     }
-    this.#assertParties(machine, ns, letter);
+    await this.#assertParties(machine, ns, letter);
     if (letter.k === 'unsend') {
       const { receipt, told } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
       return { answer: { t: 'ack', n, receipt }, told };
@@ -244,12 +244,14 @@ export class Arrivals {
   }
 
   /** The recipient lives here, and the sender lives where the letter comes from, under the name it uses. */
-  #assertParties(machine: string, ns: string, letter: Addressed): void {
+  async #assertParties(machine: string, ns: string, letter: Addressed): Promise<void> {
     if (this.#directory.agents.get(letter.to.id)?.ns !== ns) {
       throw new PatchcordError('unknown_recipient', 'No such agent on this machine.');
     }
     if (lives(this.#directory, ns, machine, letter.from)) return;
     if (lostName(this.#directory, ns, machine, letter.from)) {
+      // What came while it had the name is answered for as it is, and can be taken back.
+      if (await this.#mail.knows(letter.to.id, letter.id)) return;
       throw new PatchcordError('name_taken', 'The sender uses a name that another agent holds.');
     }
     // Its claim may still be on the way: not now, rather than never.
