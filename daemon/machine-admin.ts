@@ -28,6 +28,7 @@ import type { DirectorySync } from './directory/sync.ts';
 import type { MachineMessenger } from './messenger/machine-messenger.ts';
 import { isoTime, messageView } from './messenger/views.ts';
 import type { Network } from './network/network.ts';
+import type { HeldStore } from './store/held-store.ts';
 import type { MailStore } from './store/mail-store.ts';
 
 /** How long a join waits for the first link, so that what is typed next finds the other machine there. */
@@ -43,6 +44,7 @@ export class MachineAdmin implements Admin {
   readonly #membership: Membership;
   readonly #messenger: MachineMessenger;
   readonly #mail: MailStore;
+  readonly #held: HeldStore;
   readonly #network: Network;
   readonly #clock: Clock;
 
@@ -55,6 +57,7 @@ export class MachineAdmin implements Admin {
     membership: Membership;
     messenger: MachineMessenger;
     mail: MailStore;
+    held: HeldStore;
     network: Network;
     clock: Clock;
   }) {
@@ -66,12 +69,14 @@ export class MachineAdmin implements Admin {
     this.#membership = parts.membership;
     this.#messenger = parts.messenger;
     this.#mail = parts.mail;
+    this.#held = parts.held;
     this.#network = parts.network;
     this.#clock = parts.clock;
   }
 
   async status(): Promise<MachineStatus> {
     const { self } = this.#directory;
+    const held = await this.#held.recipients();
     const links = this.#network.links().map(async ({ peerId, up, address, lastError }) => ({
       machine: this.#labelOf(peerId),
       peer_id: peerId,
@@ -80,6 +85,7 @@ export class MachineAdmin implements Admin {
       ...(lastError === undefined ? {} : { last_error: lastError }),
       prekey: this.#prekeyState(peerId),
       queued: await this.#mail.outboxCount(peerId),
+      held: held.reduce((sum, { to, count }) => sum + (to === peerId ? count : 0), 0),
     }));
     return {
       machine: self.label,

@@ -91,7 +91,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { directory, prekeys, keys, sync, agents } = registry;
   await directory.load();
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, network, clock });
+  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock });
   const bundles = createBundles({
     ...registry,
     postoffice,

@@ -104,6 +104,7 @@ export const zStatusView = z.object({
       last_error: z.string().optional(),
       prekey: z.enum(['fresh', 'stale', 'none']).describe('what envelopes for it are sealed to'),
       queued: z.number().int().describe('parcels that wait for this machine'),
+      held: z.number().int().describe('envelopes of others that this one keeps for that machine'),
     }),
   ),
 });

@@ -78,6 +78,10 @@ describe('mail for a machine that is away', () => {
     expect(sent.receipts).toMatchObject([{ state: 'held', online: false }]);
     expect(await recalled('one')).toMatchObject({ status: 'held', held_by: ['tower'] });
     expect([heldAt(all.tower), waitingAt(all.desk)]).toEqual([1, 1]);
+    const linkOf = async ({ admin }: TestMachine) =>
+      (await admin.status()).links.find(({ peer_id: peer }) => peer === all.laptop.peerId);
+    expect(await linkOf(all.tower)).toMatchObject({ held: 1, queued: 0 });
+    expect(await linkOf(all.desk)).toMatchObject({ held: 0, queued: 1 });
   });
 
   test('comes from the mailbox in order while its sender is off, and its sender hears of it', async () => {
