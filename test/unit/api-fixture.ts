@@ -207,7 +207,14 @@ export function fakeAdmin(): FakeAdmin {
     },
     async status() {
       note('status');
-      const link = { machine: 'desktop', peer_id: 'q', up: true, prekey: 'fresh' as const, queued: 3, held: 0 };
+      const link = {
+        machine: 'desktop',
+        peer_id: 'q',
+        up: true,
+        prekey: 'fresh' as const,
+        queued: 3,
+        held: 0,
+      };
       return {
         machine: 'laptop',
         peer_id: 'p',
