@@ -6,6 +6,7 @@ import { addBackupCommands } from './commands/backup.ts';
 import { addBundleCommands } from './commands/bundle.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addDaemonCommands } from './commands/daemon.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addHistoryCommands } from './commands/history.ts';
 import { addInboxCommands } from './commands/inbox.ts';
 import { addLogsCommand } from './commands/logs.ts';
@@ -36,6 +37,7 @@ export function createProgram(output: ProgramOutput): Command {
     .exitOverride();
   addDaemonCommands(program);
   addLogsCommand(program);
+  addDoctorCommand(program);
   addNamespaceCommands(program);
   addAgentCommands(program);
   addMcpCommand(program);

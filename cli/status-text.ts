@@ -10,10 +10,17 @@ export function statusText(status: StatusView): string {
     `Peer id:  ${inline(status.peer_id)}`,
     `API:      ${inline(status.http)}, ${inline(status.socket, 4_096)}`,
     `Listens:  ${status.listen.map((address) => inline(address)).join('\n          ') || 'nowhere'}`,
+    ...(status.damage ? [damageLine(status.damage)] : []),
     block('Namespaces', status.namespaces.map(namespaceLine)),
     block('Agents', status.agents.map(agentLine)),
     block('Machines', status.links.map(linkLine)),
   ].join('\n');
+}
+
+/** Said aloud until somebody has acknowledged it. */
+function damageLine({ since, findings }: NonNullable<StatusView['damage']>): string {
+  const told = findings.map(({ kind, what, count }) => `${kind}: ${inline(what)} (${count})`);
+  return `DAMAGED:  the store, noticed ${inline(since)}; ${told.join('; ')}. \`patchcord doctor\` says what to do.`;
 }
 
 export function namespacesText(namespaces: readonly NamespaceView[]): string {

@@ -19,6 +19,7 @@ export interface HomePaths {
   readonly prekeys: string;
   readonly apiToken: string;
   readonly store: string;
+  readonly storeTally: string;
   readonly settings: string;
   readonly daemonJson: string;
   readonly log: string;
@@ -33,11 +34,17 @@ export function homePaths(home: string): HomePaths {
     prekeys: join(home, 'prekeys'),
     apiToken: join(home, 'api-token'),
     store: join(home, 'store'),
+    storeTally: join(home, 'store.tally'),
     settings: join(home, 'settings.json'),
     daemonJson: join(home, 'daemon.json'),
     log: join(home, 'daemon.log'),
     socket: socketPath(home),
   });
+}
+
+/** Where what was damaged is kept as it was found. */
+export function asidePath(paths: HomePaths, nowMs: number): string {
+  return `${paths.store}.damaged-${new Date(nowMs).toISOString().replaceAll(/[-:]/g, '').replace('.', '-')}`;
 }
 
 /**

@@ -29,6 +29,8 @@ import type { MachineMessenger } from './messenger/machine-messenger.ts';
 import { isoTime, messageView } from './messenger/views.ts';
 import type { Network } from './network/network.ts';
 import type { HeldStore } from './store/held-store.ts';
+import { damageView } from './doctor/store-checks.ts';
+import type { StoreCare } from './store/care/store-care.ts';
 import type { MailStore } from './store/mail-store.ts';
 
 /** How long a join waits for the first link, so that what is typed next finds the other machine there. */
@@ -47,6 +49,7 @@ export class MachineAdmin implements Admin {
   readonly #held: HeldStore;
   readonly #network: Network;
   readonly #clock: Clock;
+  readonly #care: Pick<StoreCare, 'unseen'>;
 
   constructor(parts: {
     directory: Directory;
@@ -60,6 +63,7 @@ export class MachineAdmin implements Admin {
     held: HeldStore;
     network: Network;
     clock: Clock;
+    care: Pick<StoreCare, 'unseen'>;
   }) {
     this.#directory = parts.directory;
     this.#sync = parts.sync;
@@ -72,6 +76,7 @@ export class MachineAdmin implements Admin {
     this.#held = parts.held;
     this.#network = parts.network;
     this.#clock = parts.clock;
+    this.#care = parts.care;
   }
 
   async status(): Promise<MachineStatus> {
@@ -87,7 +92,9 @@ export class MachineAdmin implements Admin {
       queued: await this.#mail.outboxCount(peerId),
       held: held.reduce((sum, { to, count }) => sum + (to === peerId ? count : 0), 0),
     }));
+    const damage = this.#care.unseen;
     return {
+      ...(damage && { damage: damageView(damage) }),
       machine: self.label,
       peer_id: self.peerId,
       listen: this.#network.addresses(),

@@ -6,8 +6,10 @@ import { HOPS_DEFAULT, RETENTION_MS } from '../protocol/limits.ts';
 import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
+import type { Doctor } from './api/doctor.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
+import { createDoctor } from './doctor/machine-doctor.ts';
 import { Agents } from './directory/agents.ts';
 import { Directory, type LogStep } from './directory/directory.ts';
 import { DirectoryStore } from './directory/directory-store.ts';
@@ -26,7 +28,9 @@ import { HistorySweep } from './postoffice/history-sweep.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
-import { Journal } from './store/journal.ts';
+import type { TallyFile } from './store/batch-marks.ts';
+import { StoreCare } from './store/care/store-care.ts';
+import type { Journal } from './store/journal.ts';
 import type { HeldStore } from './store/held-store.ts';
 import type { Kv } from './store/kv.ts';
 import { createKvHeldStore } from './store/kv-held-store.ts';
@@ -34,6 +38,7 @@ import { createKvMailStore } from './store/kv-mail-store.ts';
 import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
+import type { OpenedStore } from './store/open-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
@@ -45,6 +50,10 @@ export interface MachineParts {
   kv: Kv;
   /** 32 bytes that seal every stored record. */
   storeKey: Uint8Array;
+  /** Where the number of the last batch is kept beside the store. */
+  tallyFile?: TallyFile;
+  /** What was found in the files of the store. */
+  opened?: Pick<OpenedStore, 'found' | 'isSuspect'>;
   /** Where the private prekeys lie. */
   prekeyFile: PrekeyFile;
   network: Network;
@@ -70,14 +79,17 @@ export interface Machine {
   readonly messenger: Messenger;
   readonly admin: Admin;
   readonly bundles: Bundles;
+  readonly doctor: Doctor;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
 }
 
 export async function createMachine(parts: MachineParts): Promise<Machine> {
-  const { signer, kv, network, clock, random, log, retentionMs = RETENTION_MS } = parts;
-  const journal = new Journal(kv, createRecordSeal(parts.storeKey, random.bytes));
+  const { signer, network, clock, random, log, retentionMs = RETENTION_MS } = parts;
+  const care = careOf(parts);
+  const { journal } = care;
+  await care.open();
   const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
   const held = createKvHeldStore(journal, { retentionMs });
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
@@ -89,9 +101,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     onPrekey: (machine) => postoffice.keyed(machine),
   });
   const { directory, prekeys, keys, sync, agents } = registry;
-  await directory.load();
-  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock });
+  await care.guarded(() => directory.load());
+  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
+  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
   const bundles = createBundles({
     ...registry,
     postoffice,
@@ -101,10 +113,19 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     onPrekey: (machine) => postoffice.keyed(machine),
   });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
+  care.onMended = () => {
+    messenger.wakeAll();
+    postoffice.mended();
+  };
+  care.onEpoch = (epoch) => {
+    log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
+    epochs.began(epoch);
+  };
   return {
     messenger,
     admin,
     bundles,
+    doctor: createDoctor(care),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -128,7 +149,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       reminders.stop();
       await historySweep.stop();
       await network.stop();
-      await journal.close();
+      await care.close();
     },
   };
 }
@@ -144,7 +165,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 function createDelivery(
   parts: MachineParts,
   { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
-  { mail, held }: { mail: MailStore; held: HeldStore },
+  { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
   const { hopsMax = HOPS_DEFAULT, retentionMs = RETENTION_MS } = parts;
@@ -168,9 +189,20 @@ function createDelivery(
     onReleased,
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
-  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax };
+  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
   return { epochs, postoffice, reminders, messenger };
+}
+
+function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
+  return new StoreCare({
+    kv,
+    seal: createRecordSeal(storeKey, random.bytes),
+    tallyFile,
+    clock,
+    log,
+    opened,
+  });
 }
 
 /** Everything about who is where: the directory, and what changes it. */

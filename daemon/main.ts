@@ -8,7 +8,8 @@ import { storeCopy } from './backup/backup.ts';
 import { systemClock as clock, systemRandom as random } from './clock.ts';
 import type { DaemonConfig } from './config.ts';
 import { readDaemonInfo, removeDaemonInfo, writeDaemonInfo, type DaemonInfo } from './daemon-json.ts';
-import { homePaths, prepareHome, type HomePaths } from './home.ts';
+import { findDaemon } from './health.ts';
+import { asidePath, homePaths, prepareHome, type HomePaths } from './home.ts';
 import { openKeys, type Keys } from './keys/keys.ts';
 import { prekeyFile } from './keys/prekey-file.ts';
 import type { Log } from './log.ts';
@@ -24,7 +25,8 @@ import {
   rememberPorts,
   type Ports,
 } from './ports.ts';
-import { openLevelKv, type LevelStore } from './store/level-kv.ts';
+import type { LevelStore } from './store/level-kv.ts';
+import { openStore, type OpenedStore } from './store/open-store.ts';
 import { packageVersion } from './version.ts';
 
 export interface DaemonOptions {
@@ -67,7 +69,8 @@ export async function runDaemon(config: DaemonConfig, options: DaemonOptions): P
   try {
     await prepareHome(paths, log);
     // The store's lock is the home's lock: nothing in the home is written or believed before it is held.
-    const kv = await lockStore(paths);
+    const opened = await lockStore(paths);
+    const { kv } = opened;
     stopLater('store', () => kv.close());
     // What a daemon that was killed has left would be taken for this one's.
     await removeDaemonInfo(paths);
@@ -79,8 +82,13 @@ export async function runDaemon(config: DaemonConfig, options: DaemonOptions): P
       startedAtMs: clock.now(),
       stopLater,
     };
-    const keys = await openKeys(paths, { storeEmpty: await isEmpty(kv), random, log });
-    const { machine, network } = await startMachine(run, kv, keys);
+    const storeEmpty = await isEmpty(kv);
+    const keys = await openKeys(paths, { storeEmpty, random, log });
+    if (!storeEmpty && (await prekeyFile(paths.prekeys).read()) === undefined)
+      opened.found.push(
+        'the file of private prekeys; mail that was sealed to them is sealed anew by whoever sent it',
+      );
+    const { machine, network } = await startMachine(run, opened, keys);
     const api = { storeCopy: () => storeCopy(kv), onStop: () => stopAsked.abort() };
     const addresses = await startApi(run, machine, keys, api);
     const info = describe(addresses, network);
@@ -96,9 +104,12 @@ export async function runDaemon(config: DaemonConfig, options: DaemonOptions): P
 }
 
 /** Throws `home_in_use`, with the pid of the daemon that holds the lock where it is known. */
-async function lockStore(paths: HomePaths): Promise<LevelStore> {
+async function lockStore(paths: HomePaths): Promise<OpenedStore> {
   try {
-    return await openLevelKv(paths.store);
+    return await openStore(paths.store, {
+      aside: asidePath(paths, clock.now()),
+      isFree: async () => (await findDaemon(paths)).state === 'none',
+    });
   } catch (cause) {
     if (!(cause instanceof PatchcordError) || cause.code !== 'home_in_use') throw cause;
     const info = await readDaemonInfo(paths);
@@ -120,7 +131,7 @@ async function isEmpty(kv: LevelStore): Promise<boolean> {
 
 async function startMachine(
   run: Run,
-  kv: LevelStore,
+  { kv, ...opened }: OpenedStore,
   keys: Keys,
 ): Promise<{ machine: Machine; network: Network }> {
   const { config, paths, ports, log } = run;
@@ -138,6 +149,9 @@ async function startMachine(
     kv,
     storeKey: keys.storeKey,
     prekeyFile: prekeyFile(paths.prekeys),
+    // Read and replaced as a whole, like the other.
+    tallyFile: prekeyFile(paths.storeTally),
+    opened,
     network,
     clock,
     random,
@@ -166,6 +180,7 @@ async function startApi(
     messenger: machine.messenger,
     admin: machine.admin,
     bundles: machine.bundles,
+    doctor: machine.doctor,
     mcp: createHttpMcp(),
     log,
     clock,

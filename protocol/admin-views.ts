@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { zDamageView } from './doctor-view.ts';
 import { zRole } from './shapes.ts';
 
 /** What the daemon's API tells the command line and the console, apart from the seven tools. */
@@ -90,6 +91,7 @@ export const zStatusView = z.object({
   machine: z.string().describe('label'),
   peer_id: z.string(),
   started_at: zTime,
+  damage: zDamageView.optional().describe('damage of the store that nobody has acknowledged'),
   listen: z.array(z.string()),
   http: z.string(),
   socket: z.string(),

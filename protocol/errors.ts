@@ -58,6 +58,7 @@ const ERRORS = {
   disk_full: { status: 507, retryable: true },
   store_failed: { status: 500, retryable: true },
   store_damaged: { status: 500, retryable: false },
+  store_newer: { status: 500, retryable: false },
   too_many: { status: 429, retryable: true },
   internal: { status: 500, retryable: false },
 } as const satisfies Record<string, { status: number; retryable: boolean }>;

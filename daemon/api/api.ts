@@ -10,6 +10,8 @@ import { createAgentSessions } from './agent-sessions.ts';
 import { backupRoute } from './backup-route.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import type { Bundles } from './bundles.ts';
+import type { Doctor } from './doctor.ts';
+import { doctorRoutes } from './doctor-routes.ts';
 import { doorOf, listenOnPort, listenOnSocket } from './door.ts';
 import type { Door } from './door.ts';
 import { mcpRoutes } from './mcp-route.ts';
@@ -27,6 +29,7 @@ export interface ApiParts {
   bundles: Bundles;
   /** The records of the store at this moment, sealed as they lie there; see daemon/backup. */
   storeCopy: () => AsyncIterable<Uint8Array>;
+  doctor: Doctor;
   mcp: HttpMcp;
   log: Log;
   clock: Clock;
@@ -74,6 +77,7 @@ export function createApi(parts: ApiParts): Api {
     adminRoutes(app, admin);
     bundleRoutes(app, parts.bundles, stop.signal);
     backupRoute(app, parts.storeCopy, stop.signal);
+    doctorRoutes(app, parts.doctor);
     peekRoute(app, admin);
     sessionRoutes(app, { sessions, streams, traffic });
     mcpRoutes(app, { mcp, agents, traffic, log });

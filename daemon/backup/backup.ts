@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { HomePaths } from '../home.ts';
+import { isMark } from '../store/batch-marks.ts';
 import type { LevelStore } from '../store/level-kv.ts';
 import { encodeItem, itemsIn, type BackupFile } from './items.ts';
 
@@ -10,12 +11,16 @@ export const STORE_COPY_TYPE = 'application/vnd.patchcord.store';
 /** Bytes that are gathered before they are passed on. */
 const PIECE_SIZE_BYTES = 64 * 1024;
 
-/** Every record of the store as it is at one moment, while it is in use; still sealed with the store key. */
+/**
+ * Every record of the store as it is at one moment, while it is in use; still sealed with the store key. The marks of
+ * its batches are left out: a home that is made of it begins to count its own.
+ */
 export async function* storeCopy(store: Pick<LevelStore, 'entries'>): AsyncGenerator<Uint8Array> {
   let waiting: Uint8Array[] = [];
   let sizeBytes = 0;
   let records = 0;
   for await (const [key, value] of store.entries()) {
+    if (isMark(key)) continue;
     const item = encodeItem({ t: 'record', key, value });
     records += 1;
     waiting.push(item);

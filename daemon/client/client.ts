@@ -6,6 +6,8 @@ import { createAdmin } from './admin.ts';
 import type { AdminClient } from './admin.ts';
 import { createBundles } from './bundles.ts';
 import type { BundlesClient } from './bundles.ts';
+import { createDoctor } from './doctor.ts';
+import type { Doctor } from '../api/doctor.ts';
 import { openSession } from './session.ts';
 import { createWire } from './wire.ts';
 import type { WireOptions } from './wire.ts';
@@ -15,6 +17,7 @@ export interface Client {
   messenger: Messenger;
   admin: AdminClient;
   bundles: BundlesClient;
+  doctor: Doctor;
   /** The whole status: the machine's, and the daemon's process and addresses. */
   status(): Promise<StatusView>;
   /** The records of the store, as daemon/backup reads them. */
@@ -33,6 +36,7 @@ export function createClient(options: WireOptions): Client {
     messenger: { open: async (request) => openSession(wire, options.socketPath, request) },
     admin: createAdmin(wire),
     bundles: createBundles(wire),
+    doctor: createDoctor(wire),
     status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zStatusView }),
     storeCopy: async (signal) => wire.drink({ method: 'GET', path: '/api/store', signal }),
     async stop() {

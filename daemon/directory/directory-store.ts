@@ -45,6 +45,7 @@ export interface LogChange {
  * What the directory keeps across restarts. One line a kind of record:
  *
  *     statement/NS/HASH   bytes of a signed statement
+ *     missing/NS/HASH     true: that statement was damaged; until it is there again nobody knows who is in
  *     namespace-key/NS    the newest namespace key, 32 bytes
  *     invite/ID           Invite
  *     prekey/MACHINE      bytes of a signed prekey, the newest known
@@ -71,6 +72,7 @@ export class DirectoryStore {
         ns: names[0]!,
         bytes: value,
       })),
+      missing: (await all<true>('missing/')).map(({ names }) => ({ ns: names[0]!, hash: names[1]! })),
       keys: (await all<Uint8Array>('namespace-key/')).map(({ names, value }) => ({
         ns: names[0]!,
         key: value,
@@ -113,7 +115,7 @@ export class DirectoryStore {
   async forgetNamespace(ns: string): Promise<void> {
     await this.#journal.transact(async (tx) => {
       tx.delete(`namespace-key/${ns}`);
-      for (const kind of ['roster', 'statement']) {
+      for (const kind of ['roster', 'statement', 'missing']) {
         for (const [key] of await tx.range(below(`${kind}/${ns}/`))) tx.delete(key);
       }
     });

@@ -61,7 +61,7 @@ export class Directory {
 
   async load(): Promise<void> {
     const stored = await this.store.load();
-    this.#loadLogs(stored.statements);
+    this.#loadLogs(stored.statements, stored.missing);
     for (const { ns, key } of stored.keys) this.keys.set(ns, key);
     for (const invite of stored.invites) this.invites.set(invite.id, invite);
     for (const { ns, machine, roster } of stored.rosters) this.#rosters.set(`${ns}/${machine}`, roster);
@@ -255,7 +255,10 @@ export class Directory {
     return true;
   }
 
-  #loadLogs(statements: readonly { ns: string; bytes: Uint8Array }[]): void {
+  #loadLogs(
+    statements: readonly { ns: string; bytes: Uint8Array }[],
+    missing: readonly { ns: string; hash: string }[],
+  ): void {
     const byNs = Map.groupBy(statements, ({ ns }) => ns);
     for (const [ns, entries] of byNs) {
       // They were verified before they were stored, and every record is authenticated.
@@ -266,8 +269,17 @@ export class Directory {
         continue;
       }
       const { log, waiting, refused } = addStatements(openLog(genesis), signed);
-      const lost = waiting.length + refused.length;
-      if (lost > 0) this.#log.error({ ns, lost }, 'stored statements of a namespace do not fit it');
+      if (refused.length > 0)
+        this.#log.error({ ns, lost: refused.length }, 'stored statements of a namespace do not fit it');
+      const absent = missing.filter((one) => one.ns === ns && !signed.some(({ hash }) => hash === one.hash));
+      if (waiting.length + absent.length > 0) {
+        // With a statement missing, somebody who was removed may look like a member.
+        this.#log.error(
+          { ns, name: log.name },
+          'a namespace whose log is damaged is left out: join it again',
+        );
+        continue;
+      }
       this.logs.set(ns, log);
     }
   }

@@ -55,6 +55,11 @@ export class MachineMessenger implements Messenger {
     for (const [agent, desk] of this.#desks) if (directory.agents.get(agent)?.ns === log.id) desk.wake();
   }
 
+  /** Anything may be visible now: whoever waits looks again. */
+  wakeAll(): void {
+    for (const desk of this.#desks.values()) desk.wake();
+  }
+
   /** Ends the sessions of an agent that was removed. */
   async endSessions(agentId: string): Promise<void> {
     for (const session of this.#sessions.get(agentId) ?? []) await session.close();

@@ -19,6 +19,7 @@ import type { Directory } from '../directory/directory.ts';
 import { assertNamed, resolve, type Listing } from '../directory/listings.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
+import type { StoreCare } from '../store/care/store-care.ts';
 import type { Accepted, MailStore } from '../store/mail-store.ts';
 import type { Desk } from './desk.ts';
 import { loopGuard } from './loop-guard.ts';
@@ -37,6 +38,7 @@ export interface SendingParts {
   reminders: { watch(atMs: number | undefined): void };
   /** Longest chain of answers without a person. */
   hopsMax: number;
+  care: Pick<StoreCare, 'unseen'>;
 }
 
 /** Who says something, and whether a person has it say so. */

@@ -30,6 +30,7 @@ import type {
 } from '../../protocol/views.ts';
 import type { Session } from '../../mcp/messenger.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
+import { damageWarning } from '../doctor/store-checks.ts';
 import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
 import { peerOf } from '../store/mail-threads.ts';
@@ -266,8 +267,10 @@ export class MachineSession implements Session, Consumer {
   }
 
   async #warnings(other: Consumer | undefined): Promise<string[]> {
-    const { directory } = this.#parts;
+    const { directory, care } = this.#parts;
     const warnings: string[] = [];
+    const damage = care.unseen;
+    if (damage) warnings.push(damageWarning(damage));
     if (other) {
       const unseen = await this.#desk.unseen();
       warnings.push(

@@ -1,6 +1,6 @@
 import { hex } from '../../protocol/digest.ts';
 import { openEnvelope, readAddress } from '../../protocol/envelope.ts';
-import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
+import { asPatchcordError, PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash } from '../../protocol/held-receipt.ts';
 import { isAddressed, type Addressed, type Doubts, type Letter, type Told } from '../../protocol/letter.ts';
@@ -16,6 +16,9 @@ import { WhenDue } from '../when-due.ts';
 import { CarriedMail } from './carried.ts';
 
 export type ParcelAnswer = FrameOf<'ack'> | FrameOf<'refuse'>;
+
+/** Faults of this machine, not of what it was sent: the sender is to try again. */
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['internal', 'store_damaged']);
 
 /** Envelopes that were taken lately, by hash: a second mailbox that holds one need not send it. */
 const TAKEN_MAX = 8_192;
@@ -149,7 +152,7 @@ export class Arrivals {
       const fault = asPatchcordError(error);
       if (fault.code === 'internal') this.#log.error({ machine, error }, 'a parcel could not be handled');
       else this.#log.warn({ machine, code: fault.code }, 'refused a parcel');
-      return { t: 'refuse', n, code: fault.code, retry: fault.retryable || fault.code === 'internal' };
+      return { t: 'refuse', n, code: fault.code, retry: fault.retryable || OWN_FAULTS.has(fault.code) };
     }
   }
 

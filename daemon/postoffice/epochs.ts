@@ -38,9 +38,14 @@ export class Epochs {
   /** Before anything is shown, accepted or sent. Begins or finishes a new epoch that is due. */
   async start(): Promise<void> {
     const before = await this.#mail.epoch();
-    this.current = await this.#mail.settleEpoch(this.#boot, this.#clock.now());
+    this.began(await this.#mail.settleEpoch(this.#boot, this.#clock.now()));
     if (this.current > before) this.#log.warn({ epoch: this.current }, 'a new epoch of this machine begins');
     void this.#look();
+  }
+
+  /** A new epoch has begun in the store; the next hello tells it. */
+  began(epoch: number): void {
+    this.current = Math.max(this.current, epoch);
   }
 
   stop(): void {

@@ -196,6 +196,15 @@ export class Postoffice {
     this.#deposits.update();
   }
 
+  /** Entries of the outbox may be there again: every courier begins anew, those of links when they come up again. */
+  mended(): void {
+    const here = this.#courier(this.#signer.peerId);
+    here.linkDown();
+    here.linkUp(LOCAL_WINDOW);
+    for (const machine of this.#directory.linked) this.#network.drop(machine, 'the store was put right');
+    this.#deposits.update();
+  }
+
   /** A machine told its prekey: what waited for it can be sealed. */
   keyed(machine: string): void {
     this.#deposits.update();

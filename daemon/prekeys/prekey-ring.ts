@@ -37,8 +37,10 @@ const zFile = z.strictObject({ ring: zBytes, sha256: bytesOf(32) });
 const zRing = z.strictObject({ v: z.literal(1), keys: z.array(zKept).min(1).max(1_000) });
 type Kept = z.infer<typeof zKept>;
 
-const DAY_MS = 24 * 3_600_000;
-const MINUTE_MS = 60_000;
+/** What the first sequence of a file counts in; far shorter than rotation, so that it overtakes all. */
+const FIRST_STEP_MS = 10_000;
+/** A new epoch counts in less: it may follow a first sequence within seconds. PREKEY_SEQUENCE_MAX is in 2106. */
+const EPOCH_STEP_MS = 2_000;
 
 /**
  * The prekeys of this machine. The newest is told to others; older ones are kept while mail that was sealed to
@@ -115,12 +117,12 @@ export class PrekeyRing {
 
   async #rotate(): Promise<void> {
     const now = this.#clock.now();
-    // Days as a floor: a machine whose file was lost does not start again below what others know of it.
     const epoch = this.#epoch;
     const newest = this.#keys.at(-1);
-    // In a new epoch minutes as well: above what was used since a file that was restored, at one or two a day.
-    const isFirst = epoch > 0 && (newest?.epoch ?? 0) < epoch;
-    const floor = Math.floor(now / (isFirst ? MINUTE_MS : DAY_MS));
+    // Above what was used of a file that was lost, or since one that was restored: others take none below what they
+    // know, and no second one.
+    const isFirst = !newest || (newest.epoch ?? 0) < epoch;
+    const floor = isFirst ? Math.max(1, Math.floor(now / (epoch > 0 ? EPOCH_STEP_MS : FIRST_STEP_MS))) : 1;
     const seq = Math.max((newest?.seq ?? 0) + 1, floor);
     const seed = this.#random.bytes(XWING_SEED_SIZE_BYTES);
     const made: Kept = { seq, seed, made_at: now, ...(epoch > 0 && { epoch }) };
@@ -164,6 +166,11 @@ function formatRing(keys: readonly Kept[]): Uint8Array {
   return encode({ ring, sha256: sha256(ring) });
 }
 
+/** Throws `store_damaged` for bytes that are no file of prekeys. */
+export function checkPrekeys(bytes: Uint8Array): void {
+  parseRing(bytes);
+}
+
 function parseRing(bytes: Uint8Array): { keys: Kept[] } {
   try {
     const file = zFile.parse(decode(bytes));
@@ -173,7 +180,7 @@ function parseRing(bytes: Uint8Array): { keys: Kept[] } {
     throw new PatchcordError(
       'store_damaged',
       'The file of private prekeys is damaged.',
-      'Restore it from a backup; without it, mail that waits for this machine cannot be opened.',
+      'Restore it from a backup, or run `patchcord doctor --repair`, which puts it aside: mail that waits elsewhere is then sealed anew by whoever sent it.',
       { cause },
     );
   }

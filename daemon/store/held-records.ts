@@ -2,7 +2,7 @@ import { hex } from '../../protocol/digest.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { HeldTally } from './held-store.ts';
 import type { Tx } from './journal.ts';
-import { digits } from './mail-records.ts';
+import { digits, lastNumber } from './mail-records.ts';
 
 /**
  * Where a mailbox lies. One line a kind of record; NS is a namespace id, TO the peer id of a recipient, HASH
@@ -62,7 +62,7 @@ export async function put(
   before: ReadonlyMap<string, HeldTally>,
 ): Promise<void> {
   const { to, hash, envelope } = held;
-  const number = ((await tx.get<number>(heldKey.number)) ?? 0) + 1;
+  const number = ((await tx.get<number>(heldKey.number)) ?? (await lastNumber(tx, 'mailbox-envelope/'))) + 1;
   const place: Place = { ...held.place, number };
   const name: Name = { to, hash };
   tx.put(heldKey.number, number);

@@ -1,9 +1,13 @@
+import { PatchcordError } from '../../protocol/errors.ts';
+import type { BatchMarks } from './batch-marks.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
 import type { RecordSeal } from './record-seal.ts';
 
 /** Bounds of what is kept in memory of committed records. */
 const RECENT_MAX = 2_000;
 const RECENT_SIZE_BYTES_MAX = 4_096;
+/** Where the bytes of records that do not open are kept. */
+export const QUARANTINE = 'quarantine/';
 
 /**
  * Transactions over a {@link Kv}: one after another they decide, together they are committed.
@@ -27,17 +31,26 @@ export class Journal {
   #deciding: Promise<unknown> = Promise.resolve();
   /** The failed write that took the staged records with it; another one, another object. */
   #failure: { error: unknown } | undefined;
+  readonly #marks: BatchMarks | undefined;
+  readonly #opened: Opened;
 
-  constructor(kv: Kv, seal: RecordSeal) {
+  /** `marks` number the batches; `onDamaged` is told of each record that cannot be opened, before it throws. */
+  constructor(
+    kv: Kv,
+    seal: RecordSeal,
+    care: { marks?: BatchMarks; onDamaged?: (error: PatchcordError) => void } = {},
+  ) {
     this.#kv = kv;
     this.#seal = seal;
+    this.#marks = care.marks;
+    this.#opened = watchedOpening(seal, care.onDamaged);
   }
 
   /**
    * Runs `decide` alone, then commits what it wrote. When `decide` throws, nothing is written. A transaction that
    * wrote nothing still waits for those it may have read from.
    */
-  async transact<T>(decide: (tx: Tx) => Promise<T>): Promise<T> {
+  async transact<T>(decide: (tx: CareTx) => Promise<T>): Promise<T> {
     const turn = this.#deciding.then(() => this.#decide(decide));
     this.#deciding = turn.catch(() => undefined);
     const { value, committed } = await turn;
@@ -48,12 +61,21 @@ export class Journal {
   async get<T>(key: string): Promise<T | undefined> {
     const recent = this.#recent.get(key);
     const bytes = recent ? recent.value : await this.#kv.get(key);
-    return bytes && opened<T>(this.#seal, key, bytes);
+    return bytes && this.#opened<T>(key, bytes);
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
     const entries = await this.#kv.range(range);
-    return entries.map(([key, bytes]) => [key, opened<T>(this.#seal, key, bytes)]);
+    return entries.map(([key, bytes]) => [key, this.#opened<T>(key, bytes)]);
+  }
+
+  /** A transaction that may also look at records that do not open; with `dry` what it wrote is thrown away. */
+  async care<T>(decide: (tx: CareTx) => Promise<T>, options: { dry: boolean }): Promise<T> {
+    if (!options.dry) return this.transact(decide);
+    const tx = new JournalTx(this.#kv, this.#seal, this.#opened, this.#staged, this.#recent);
+    const turn = this.#deciding.then(() => decide(tx));
+    this.#deciding = turn.catch(() => undefined);
+    return turn;
   }
 
   /** Gives the space of what was deleted in a range back, where the store below can. */
@@ -65,12 +87,13 @@ export class Journal {
   async close(): Promise<void> {
     await this.#deciding;
     while (this.#writing) await this.#writing;
+    await this.#marks?.close();
     await this.#kv.close();
   }
 
-  async #decide<T>(decide: (tx: Tx) => Promise<T>): Promise<{ value: T; committed: Promise<void> }> {
+  async #decide<T>(decide: (tx: CareTx) => Promise<T>): Promise<{ value: T; committed: Promise<void> }> {
     const failure = this.#failure;
-    const tx = new JournalTx(this.#kv, this.#seal, this.#staged, this.#recent);
+    const tx = new JournalTx(this.#kv, this.#seal, this.#opened, this.#staged, this.#recent);
     const value = await decide(tx);
     // What it decided on was lost meanwhile.
     if (this.#failure && this.#failure !== failure) throw this.#failure.error;
@@ -101,7 +124,7 @@ export class Journal {
       this.#queue = [];
       try {
         const operations = group.flatMap((commit) => commit.operations);
-        if (operations.length > 0) await this.#kv.write(operations, { sync: true });
+        if (operations.length > 0) await this.#write(operations);
         for (const operation of operations) {
           this.#remember(operation);
           if (this.#staged.get(operation.key) === operation) this.#staged.delete(operation.key);
@@ -117,6 +140,12 @@ export class Journal {
       }
     }
     this.#writing = undefined;
+  }
+
+  async #write(operations: readonly KvOperation[]): Promise<void> {
+    const mark = this.#marks?.next();
+    await this.#kv.write(mark ? [...operations, mark] : operations, { sync: true });
+    this.#marks?.committed();
   }
 }
 
@@ -134,9 +163,20 @@ export interface Tx {
   delete(key: string): void;
 }
 
-class JournalTx implements Tx {
+/** What whoever puts the store right may do besides. */
+export interface CareTx extends Tx {
+  /** Like `range`, with the records that do not open. */
+  scan(range: KvRange): Promise<Scanned[]>;
+  /** Moves a record's bytes, whatever they are, to `quarantine/KEY`; one that is there already gets a number. */
+  quarantine(key: string): Promise<void>;
+}
+
+export type Scanned = { key: string; opens: true; value: unknown } | { key: string; opens: false };
+
+class JournalTx implements CareTx {
   readonly #kv: Kv;
   readonly #seal: RecordSeal;
+  readonly #opened: Opened;
   readonly #staged: ReadonlyMap<string, KvOperation>;
   readonly #recent: ReadonlyMap<string, KvOperation>;
   readonly #own = new Map<string, KvOperation>();
@@ -144,22 +184,52 @@ class JournalTx implements Tx {
   constructor(
     kv: Kv,
     seal: RecordSeal,
+    opened: Opened,
     staged: ReadonlyMap<string, KvOperation>,
     recent: ReadonlyMap<string, KvOperation>,
   ) {
     this.#kv = kv;
     this.#seal = seal;
+    this.#opened = opened;
     this.#staged = staged;
     this.#recent = recent;
   }
 
   async get<T>(key: string): Promise<T | undefined> {
-    const written = this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
-    const bytes = written ? written.value : await this.#kv.get(key);
-    return bytes && opened<T>(this.#seal, key, bytes);
+    const bytes = await this.#bytes(key);
+    return bytes && this.#opened<T>(key, bytes);
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
+    const entries = await this.#entries(range);
+    return entries.map(([key, bytes]) => [key, this.#opened<T>(key, bytes)]);
+  }
+
+  async scan(range: KvRange): Promise<Scanned[]> {
+    return (await this.#entries(range)).map(([key, bytes]) => {
+      try {
+        return { key, opens: true, value: this.#seal.open(key, bytes) };
+      } catch {
+        return { key, opens: false };
+      }
+    });
+  }
+
+  async quarantine(key: string): Promise<void> {
+    const value = await this.#bytes(key);
+    if (!value) return;
+    let place = `${QUARANTINE}${key}`;
+    for (let copy = 2; await this.#bytes(place); copy++) place = `${QUARANTINE}${key}~${copy}`;
+    this.#own.set(place, { key: place, value });
+    this.delete(key);
+  }
+
+  async #bytes(key: string): Promise<Uint8Array | undefined> {
+    const written = this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
+    return written ? written.value : this.#kv.get(key);
+  }
+
+  async #entries(range: KvRange): Promise<[key: string, bytes: Uint8Array][]> {
     const written = new Map<string, Uint8Array | undefined>();
     const within = (key: string) => key >= range.from && key < range.to;
     for (const [key, operation] of [...this.#staged, ...this.#own])
@@ -175,7 +245,7 @@ class JournalTx implements Tx {
     }
     const sorted = [...merged].sort(([a], [b]) => (a < b ? -1 : 1));
     if (range.reverse) sorted.reverse();
-    return sorted.slice(0, limit).map(([key, bytes]) => [key, opened<T>(this.#seal, key, bytes)]);
+    return sorted.slice(0, limit);
   }
 
   put(key: string, value: unknown): void {
@@ -191,8 +261,17 @@ class JournalTx implements Tx {
   }
 }
 
+type Opened = <T>(key: string, bytes: Uint8Array) => T;
+
 /** The record under a key. Its seal proves that this store wrote it there, so its shape is what the key says. */
-function opened<T>(seal: RecordSeal, key: string, bytes: Uint8Array): T {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return seal.open(key, bytes) as T;
+function watchedOpening(seal: RecordSeal, onDamaged: ((error: PatchcordError) => void) | undefined): Opened {
+  return <T>(key: string, bytes: Uint8Array): T => {
+    try {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+      return seal.open(key, bytes) as T;
+    } catch (error) {
+      if (error instanceof PatchcordError) onDamaged?.(error);
+      throw error;
+    }
+  };
 }

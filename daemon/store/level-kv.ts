@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { Level } from 'level';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
@@ -8,7 +9,8 @@ const ENTRIES_PER_READ = 100;
  * LevelDB as a {@link Kv}. After a failed write LevelDB refuses every further one until it is opened anew (seen
  * on a full disk), so the next use reopens it.
  *
- * Throws `home_in_use` when another process holds the folder's lock, `store_failed` when it cannot be opened.
+ * Throws `home_in_use` when another process holds the folder's lock, `store_damaged` when what is there cannot be
+ * opened, `store_failed` for any other reason. Reads throw `store_damaged` for a table that cannot be read.
  */
 export async function openLevelKv(folder: string): Promise<LevelStore> {
   const kv = new LevelKv(folder);
@@ -32,6 +34,7 @@ class LevelKv implements LevelStore {
   }
 
   async open(): Promise<void> {
+    await assertCurrent(this.#folder);
     const db = new Level<string, Uint8Array>(this.#folder, { keyEncoding: 'utf8', valueEncoding: 'view' });
     try {
       await db.open();
@@ -129,12 +132,43 @@ function canCompact(db: object): db is { compactRange(start: string, end: string
   return 'compactRange' in db;
 }
 
+/**
+ * LevelDB takes a folder without CURRENT for a new one, and removes the tables in it. Throws `store_damaged` when
+ * there are any.
+ */
+async function assertCurrent(folder: string): Promise<void> {
+  const names: string[] = await readdir(folder).catch(() => []);
+  if (names.includes('CURRENT') || !names.some((name) => /^MANIFEST|\.(ldb|sst|log)$/.test(name))) return;
+  throw unreadable('its file CURRENT is missing');
+}
+
+/** Bytes of records that LevelDB itself cannot make sense of. */
+function unreadable(why: string, cause?: unknown): PatchcordError {
+  return new PatchcordError(
+    'store_damaged',
+    `The store is damaged and cannot be read: ${why}.`,
+    'Stop the daemon (`patchcord down`) and run `patchcord doctor --repair`: it keeps a copy and saves what can be saved.',
+    { cause },
+  );
+}
+
 function codes(error: unknown): string[] {
   const found: string[] = [];
   for (let at = error; at instanceof Error; at = at.cause) {
     if ('code' in at && typeof at.code === 'string') found.push(at.code);
   }
   return found;
+}
+
+/** Salvages what LevelDB can find in a folder that it cannot open; what it cannot use it moves to `lost` there. */
+export async function repairLevel(folder: string): Promise<void> {
+  try {
+    // It is classic-level's, which `level` is in Node, and is missing in its types.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    await (Level as unknown as { repair(folder: string): Promise<void> }).repair(folder);
+  } catch (error) {
+    throw openError(error);
+  }
 }
 
 function openError(error: unknown): PatchcordError {
@@ -146,13 +180,22 @@ function openError(error: unknown): PatchcordError {
       { cause: error },
     );
   }
+  // CURRENT names a file that is not there.
+  const missing = /[^ ]*: no such file/i.exec(textOf(error));
+  if (missing) return unreadable(missing[0], error);
   return failure('The store could not be opened', error);
 }
 
-function failure(what: string, error: unknown): PatchcordError {
+function textOf(error: unknown): string {
   const texts: string[] = [];
   for (let at = error; at instanceof Error; at = at.cause) texts.push(at.message);
-  const text = texts.join(': ');
+  return texts.join(': ');
+}
+
+function failure(what: string, error: unknown): PatchcordError {
+  const text = textOf(error);
+  if (codes(error).includes('LEVEL_CORRUPTION') || /corruption:|\.ldb: invalid argument/i.test(text))
+    return unreadable(text, error);
   if (/no space|ENOSPC|disk quota/i.test(text)) {
     return new PatchcordError(
       'disk_full',

@@ -28,12 +28,27 @@ import type { MailRecord, OutboxEntry } from './mail-store.ts';
 const STEP_RECORDS = 32;
 const NEXT = '\x00';
 
+/**
+ * From here on the machine is in the new epoch, and its peers are to send again. For one that runs and has not gone
+ * back to an earlier state that is all: the places of what waits in its outbox are still its own.
+ */
+export async function enterEpoch(tx: Tx, nowMs: number): Promise<number> {
+  const lines = (await tx.range<Resync>(below('resync/'))).map(([, { line }]) => line);
+  // The clock names it and does not order it: it is above all that this machine knows to have used.
+  const epoch = Math.max(nowMs, (await readEpoch(tx)) + 1, ...lines.map((line) => line + 1));
+  tx.put(key.epoch, epoch);
+  return epoch;
+}
+
+/** The next start begins a new epoch before anything is shown or sent. */
+export async function leaveEpoch(tx: Tx, inDoubt: boolean): Promise<void> {
+  if (!(await tx.get(key.epochWork))) tx.put(key.epochWork, { inDoubt } satisfies EpochWork);
+}
+
 /** From here on the machine is in the new epoch; stepEpoch does the rest. */
 export async function beginEpoch(tx: Tx, inDoubt: boolean, nowMs: number): Promise<void> {
   const before = await tx.get<EpochWork>(key.epochWork);
-  const lines = (await tx.range<Resync>(below('resync/'))).map(([, { line }]) => line);
-  // The clock names it and does not order it: it is above all that this machine knows to have used.
-  tx.put(key.epoch, Math.max(nowMs, (await readEpoch(tx)) + 1, ...lines.map((line) => line + 1)));
+  await enterEpoch(tx, nowMs);
   const work: EpochWork = { inDoubt: inDoubt || (before?.inDoubt ?? false), step: 'outbox' };
   tx.put(key.epochWork, work);
 }

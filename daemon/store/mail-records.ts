@@ -5,6 +5,7 @@ import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import { COPY_AGE_MS_MAX } from '../../protocol/limits.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { namesBelow } from './care/pages.ts';
 import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
@@ -178,8 +179,24 @@ export interface StoredTally extends Tally {
   floor?: number;
 }
 
-export async function readTally(tx: Pick<Tx, 'get'>, agent: string): Promise<StoredTally> {
-  return (await tx.get<StoredTally>(key.tally(agent))) ?? { pending: 0, deferred: 0, number: 0 };
+export async function readTally(tx: Pick<Tx, 'get' | 'range'>, agent: string): Promise<StoredTally> {
+  const tally = await tx.get<StoredTally>(key.tally(agent));
+  return tally ?? { pending: 0, deferred: 0, number: await lastNumber(tx, `history/${agent}/`) };
+}
+
+/**
+ * The highest number below a prefix. A counter that is not there begins behind it: were it lost, what is written next
+ * would take the place of what is there.
+ */
+export async function lastNumber(tx: Pick<Tx, 'range'>, prefix: string): Promise<number> {
+  const [last] = await tx.range({ ...below(prefix), reverse: true, limit: 1 });
+  return last ? numberOf(last[0]) : 0;
+}
+
+async function lastOutboxNumber(tx: Pick<Tx, 'range'>): Promise<number> {
+  const machines = await namesBelow(tx, 'outbox/');
+  const numbers = machines.map((machine) => lastNumber(tx, `outbox/${machine}/`));
+  return Math.max(0, ...(await Promise.all(numbers)));
 }
 
 /** Numbers that lie this close together are read as one range, with what is between them. */
@@ -279,7 +296,7 @@ export async function queue(
   entry: { machine: string } & Omit<OutboxEntry, 'number' | 'sizeBytes' | 'held'>,
 ): Promise<number> {
   const { machine, ...rest } = entry;
-  const number = ((await tx.get<number>(key.outboxNumber)) ?? 0) + 1;
+  const number = ((await tx.get<number>(key.outboxNumber)) ?? (await lastOutboxNumber(tx))) + 1;
   const sizeBytes = encodeLetter(entry.letter).length;
   const said = onlyReceipt(entry.letter);
   if (said) tx.put(key.told(machine, said), number);

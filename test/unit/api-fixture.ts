@@ -10,6 +10,7 @@ import { createApi } from '../../daemon/api/api.ts';
 import type { Api, ApiParts } from '../../daemon/api/api.ts';
 import type { Admin } from '../../daemon/api/admin.ts';
 import type { Bundles } from '../../daemon/api/bundles.ts';
+import type { Doctor } from '../../daemon/api/doctor.ts';
 import { systemClock } from '../../daemon/clock.ts';
 import type { Clock } from '../../daemon/clock.ts';
 import { silentLog } from '../../daemon/log.ts';
@@ -342,6 +343,17 @@ export const fakeBundles: Bundles = {
   },
 };
 
+/** Finds nothing, mends nothing. */
+export const fakeDoctor: Doctor = {
+  async examine() {
+    return { checks: [{ name: 'store', state: 'ok', text: 'examined' }] };
+  },
+  async repair() {
+    return { checks: [{ name: 'store', state: 'warn', text: 'repaired' }] };
+  },
+  async acknowledge() {},
+};
+
 export interface World {
   api: Api;
   messenger: FakeMessenger;
@@ -370,6 +382,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
     admin,
     bundles: fakeBundles,
     storeCopy: async function* () {},
+    doctor: fakeDoctor,
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,

@@ -16,6 +16,7 @@ import {
   bearer,
   fakeAdmin,
   fakeBundles,
+  fakeDoctor,
   fakeMessenger,
   idleMcp,
   openResponse,
@@ -37,7 +38,14 @@ async function* noStore(): AsyncGenerator<Uint8Array> {}
 function api(changes: Partial<ApiParts> = {}) {
   const messenger = fakeMessenger();
   const info = { version: '0.1.0', pid: 1, home: folder, startedAt: '' };
-  const fakes = { messenger, admin: fakeAdmin(), bundles: fakeBundles, mcp: idleMcp, storeCopy: noStore };
+  const fakes = {
+    messenger,
+    admin: fakeAdmin(),
+    bundles: fakeBundles,
+    doctor: fakeDoctor,
+    mcp: idleMcp,
+    storeCopy: noStore,
+  };
   const base = { ...fakes, log: silentLog, clock: systemClock, info };
   const made = createApi({ ...base, apiToken: 'secret', onStop: () => {}, ...changes });
   undo.push(async () => made.stop());

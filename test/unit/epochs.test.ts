@@ -205,3 +205,100 @@ test('a store that lost something has what is unread sent again, and puts nothin
   bob = await team.open(laptop, 'bob');
   expect(await shownTo(bob)).toEqual(['1', '2 again']);
 });
+
+describe('a store that is damaged', () => {
+  /** One bit of a record is another on the disk. */
+  async function damage(machine: TestMachine, prefix: string): Promise<string> {
+    const [entry] = await machine.kv.range({ from: prefix, to: `${prefix}~`, reverse: true, limit: 1 });
+    const [name, value] = entry!;
+    const altered = value.map((byte, at) => (at === value.length - 5 ? byte ^ 4 : byte));
+    await machine.kv.write([{ key: name, value: altered }], { sync: true });
+    return name;
+  }
+
+  test.each(['at the start', 'while it runs'])(
+    'has what was not read sent again, once, when it is noticed %s',
+    async (when) => {
+      await say(ada, 'bob', '1', '2', '3');
+      if (when === 'at the start') await team.stop(laptop);
+      await damage(laptop, 'history/');
+      if (when === 'at the start') {
+        laptop = await team.start(2, 'laptop', { kv: laptop.kv });
+        bob = await team.open(laptop, 'bob');
+      }
+      await expect(bob.inbox({ all_agents: false })).rejects.toMatchObject({ code: 'store_damaged' });
+      await settle();
+      expect(await readAll(bob)).toEqual(['1', '2', '3 again']);
+      await say(bob, 'ada', 'all there');
+      await team.clock.advance(GAP_HOLD_MS);
+      expect(await readAll(ada)).toEqual(['all there']);
+      await say(ada, 'bob', '4');
+      expect(await readAll(bob)).toEqual(['4']);
+      expect(await rungOf(ada, '3')).toBe('read');
+      laptop = await team.again(laptop);
+      bob = await team.open(laptop, 'bob');
+      await settle();
+      expect(await shownTo(bob)).toEqual([]);
+      expect(await laptop.admin.status()).toMatchObject({ damage: { findings: expect.anything() } });
+    },
+  );
+
+  test('has what was in a batch that is missing sent again, before it sends anything', async () => {
+    await say(ada, 'bob', '1', '2', '3');
+    await team.stop(laptop);
+    const all = (await laptop.kv.range({ from: '', to: '\x7f' })).map(([name]) => name);
+    const last = (kind: string) =>
+      all
+        .filter((name) => name.startsWith(kind))
+        .sort()
+        .at(-1)!;
+    const gone = ['history/', 'pending/', 'known/'].map(last);
+    // A mark that is not the last, which only the file beside the store would miss.
+    gone.push(all.filter((name) => name.startsWith('batch/')).at(-2)!);
+    await laptop.kv.write(
+      gone.map((name) => ({ key: name, value: undefined })),
+      { sync: true },
+    );
+    laptop = await team.start(2, 'laptop', { kv: laptop.kv });
+    bob = await team.open(laptop, 'bob');
+    await settle();
+    const { pending, warnings } = await bob.inbox({ all_agents: false });
+    expect(warnings).toEqual([expect.stringContaining('written batches')]);
+    expect(pending.map(({ content }) => content)).toEqual(['1', '2', '3']);
+    await bob.confirm();
+    await say(ada, 'bob', '4');
+    expect(await readAll(bob)).toEqual(['4']);
+  });
+
+  test('refuses mail for now, not for good, until it was put right', async () => {
+    await say(ada, 'bob', '1');
+    expect(await readAll(bob)).toEqual(['1']);
+    laptop = await team.again(laptop);
+    await team.stop(laptop);
+    await damage(laptop, 'tally/');
+    laptop = await team.start(2, 'laptop', { kv: laptop.kv });
+    await say(ada, 'bob', '2');
+    await settle();
+    bob = await team.open(laptop, 'bob');
+    expect(await shownTo(bob)).toEqual(['2']);
+    expect(await rungOf(ada, '2')).toBe('delivered');
+  });
+
+  test('sends what waited, in the order in which it was written, when its places are gone', async () => {
+    await say(bob, 'ada', '1');
+    team.cut(desk, laptop);
+    await say(bob, 'ada', '2', '3');
+    await team.stop(laptop);
+    await damage(laptop, 'line-out/');
+    laptop = await team.start(2, 'laptop', { kv: laptop.kv });
+    await laptop.doctor.repair();
+    bob = await team.open(laptop, 'bob');
+    await say(bob, 'ada', '4');
+    await team.mend(desk, laptop);
+    await settle();
+    expect(await readAll(ada)).toEqual(['1', '2', '3', '4']);
+    await team.clock.advance(GAP_HOLD_MS);
+    await say(bob, 'ada', '5');
+    expect(await readAll(ada)).toEqual(['5']);
+  });
+});

@@ -47,6 +47,7 @@ const TABLE: [code: string, status: number, retryable: boolean][] = [
   ['disk_full', 507, true],
   ['store_failed', 500, true],
   ['store_damaged', 500, false],
+  ['store_newer', 500, false],
   ['too_many', 429, true],
   ['internal', 500, false],
 ];

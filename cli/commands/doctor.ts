@@ -1,0 +1,89 @@
+import { Option, type Command } from 'commander';
+import type { StatusView } from '../../protocol/admin-views.ts';
+import { asPatchcordError } from '../../protocol/errors.ts';
+import type { CheckView } from '../../protocol/doctor-view.ts';
+import { systemClock } from '../../daemon/clock.ts';
+import { homeChecks } from '../../daemon/doctor/home-checks.ts';
+import { findDaemon } from '../../daemon/health.ts';
+import { packageVersion } from '../../daemon/version.ts';
+import { inline } from '../../mcp/frame.ts';
+import { cliOf, type Cli } from '../cli.ts';
+import { clientOf } from '../connection.ts';
+
+interface DoctorOptions {
+  repair?: boolean;
+  ack?: boolean;
+}
+
+const ABOUT = `
+It looks at the files of the home, the disk, the clock, and every record of the store: whether each opens, and whether
+they agree. With a daemon it asks that; without one it opens the store itself. It changes nothing without --repair.
+What --repair cannot read it keeps: records in quarantine, files in store.damaged-TIME beside the store. Exit code 1
+when a check fails.`;
+
+/** `doctor`: one line a check. */
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('look whether this machine and its store are well')
+    .option('--repair', 'put right what can be; nothing that can be read is removed')
+    .addOption(
+      new Option('--ack', 'you have read what was damaged: status and inboxes stop saying it').conflicts(
+        'repair',
+      ),
+    )
+    .addHelpText('after', ABOUT)
+    .action(async (options: DoctorOptions, command: Command) => {
+      const cli = cliOf(command);
+      const checks = [...(await homeChecks(cli.paths, systemClock.now())), ...(await examine(cli, options))];
+      const failed = checks.some(({ state }) => state === 'fail');
+      await cli.show({ json: { checks }, text: checks.map(checkLine).join('\n'), refused: failed });
+    });
+}
+
+async function examine(cli: Cli, { repair = false, ack = false }: DoctorOptions): Promise<CheckView[]> {
+  const found = await findDaemon(cli.paths);
+  if (found.state === 'silent') {
+    const text = `process ${found.info.pid} has the home and does not answer`;
+    return [{ name: 'daemon', state: 'fail', text, remedy: 'End it, then start again with `patchcord up`.' }];
+  }
+  try {
+    if (found.state === 'running') {
+      const client = await clientOf(cli, found.info);
+      if (ack) await client.doctor.acknowledge();
+      const { checks } = repair ? await client.doctor.repair() : await client.doctor.examine();
+      return [...runningChecks(await client.status()), ...checks];
+    }
+    const { examineOffline } = await import('../../daemon/doctor/offline.ts');
+    const text = 'none runs; the store was opened by this command';
+    const checks = await examineOffline(cli.paths, cli.log, { repair, acknowledge: ack });
+    return [{ name: 'daemon', state: 'ok', text }, ...checks];
+  } catch (error) {
+    const { message, remedy } = asPatchcordError(error);
+    return [{ name: 'store', state: 'fail', text: message, ...(remedy !== '' && { remedy }) }];
+  }
+}
+
+function runningChecks({ version, pid, namespaces, links }: StatusView): CheckView[] {
+  const own = packageVersion();
+  const process = `process ${pid}, version ${version}`;
+  const daemon: CheckView =
+    version === own
+      ? { name: 'daemon', state: 'ok', text: process }
+      : {
+          name: 'daemon',
+          state: 'warn',
+          text: `${process}, while this command is ${own}`,
+          remedy: 'Restart it: `patchcord down`, then `patchcord up`.',
+        };
+  const up = links.filter((link) => link.up).length;
+  const queued = links.reduce((sum, link) => sum + link.queued, 0);
+  const isAlone = links.length > 0 && up === 0;
+  const text = `${namespaces.length} namespaces; ${up} of ${links.length} machines linked; ${queued} letters wait`;
+  return [daemon, { name: 'links', state: isAlone ? 'warn' : 'ok', text }];
+}
+
+function checkLine({ name, state, text, remedy }: CheckView): string {
+  const line = `${state.padEnd(4)} ${name}: ${inline(text, 4_096)}`;
+  return remedy === undefined ? line : `${line}\n     ${inline(remedy, 4_096)}`;
+}

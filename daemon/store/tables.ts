@@ -1,0 +1,237 @@
+import { open, readdir, rename, mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { unpackSnappy } from './snappy.ts';
+
+/**
+ * Checks LevelDB's tables as LevelDB itself does not: every block of a table carries a CRC-32C, which is ignored when
+ * it is read, and a damaged block can end the process by a failed assertion. The format is that of LevelDB's
+ * doc/table_format.md: data blocks, meta blocks, index, and a footer of 48 bytes; a block is followed by one byte that
+ * names its compression, and by its checksum.
+ */
+const FOOTER_SIZE_BYTES = 48;
+const TRAILER_SIZE_BYTES = 5;
+const MAGIC = 0xdb4775248b80fb57n;
+const UNCOMPRESSED = 0;
+const SNAPPY = 1;
+/** What follows the user's key in a table. */
+const KEY_TAIL_SIZE_BYTES = 8;
+/** Tables are about 2 MB; what is far larger is none. */
+const TABLE_SIZE_BYTES_MAX = 64 * 1024 * 1024;
+
+interface Handle {
+  offset: number;
+  sizeBytes: number;
+}
+
+export interface TableDamage {
+  file: string;
+  /** Blocks that LevelDB must not read as they are; undefined when the table cannot be read at all. */
+  blocks: Handle[] | undefined;
+  /** Other blocks are not as they were written and can be read: whatever is altered in them, its seal tells. */
+  readable: number;
+  /** The part that names the filter, which must not be believed once any meta block is damaged. */
+  meta?: Handle;
+}
+
+/** The tables of a store's folder that are not as they were written. Names no missing ones. */
+export async function damagedTables(folder: string): Promise<TableDamage[]> {
+  const found: TableDamage[] = [];
+  for (const file of await tablesIn(folder)) {
+    const damage = checkTable(file, await readFile(join(folder, file)));
+    if (damage) found.push(damage);
+  }
+  return found;
+}
+
+/**
+ * Makes the tables of a folder harmless: damaged blocks become empty ones, and tables that cannot be read go to the
+ * folder `lost`. The caller has made a copy.
+ */
+export async function exciseTables(folder: string, damages: readonly TableDamage[]): Promise<void> {
+  for (const { file, blocks, meta } of damages) {
+    if (!blocks) {
+      await mkdir(join(folder, 'lost'), { recursive: true });
+      await rename(join(folder, file), join(folder, 'lost', file));
+      continue;
+    }
+    const table = await open(join(folder, file), 'r+');
+    try {
+      for (const block of meta ? [...blocks, meta] : blocks) {
+        const empty = emptyBlock(block.sizeBytes);
+        await table.write(empty, 0, empty.length, block.offset);
+      }
+      await table.sync();
+    } finally {
+      await table.close();
+    }
+  }
+}
+
+async function tablesIn(folder: string): Promise<string[]> {
+  const names: string[] = await readdir(folder).catch(() => []);
+  return names.filter((name) => /\.(ldb|sst)$/.test(name)).sort();
+}
+
+/** Undefined for a table that is whole. */
+function checkTable(file: string, table: Buffer): TableDamage | undefined {
+  const unreadable = { file, blocks: undefined, readable: 0 };
+  const footerAt = table.length - FOOTER_SIZE_BYTES;
+  if (footerAt < 0 || table.length > TABLE_SIZE_BYTES_MAX) return unreadable;
+  if (table.readBigUInt64LE(table.length - 8) !== MAGIC) return unreadable;
+  const [meta, next] = readHandle(table, footerAt, table.length - 8) ?? [];
+  const [index] = (next !== undefined && readHandle(table, next, table.length - 8)) || [];
+  if (!meta || !index || !isWhole(table, index)) return unreadable;
+  const data = handlesIn(table, index);
+  if (!data) return unreadable;
+  const altered = data.filter((block) => !isWhole(table, block));
+  const blocks = altered.filter((block) => !isOrderly(table, block));
+  const filters = isWhole(table, meta) ? handlesIn(table, meta) : undefined;
+  const isMetaWhole = filters?.every((filter) => isWhole(table, filter)) ?? false;
+  if (altered.length === 0 && isMetaWhole) return undefined;
+  const isCut = [...altered, meta].some(
+    (block) => block.offset + block.sizeBytes + TRAILER_SIZE_BYTES > footerAt,
+  );
+  if (isCut) return unreadable;
+  return { file, blocks, readable: altered.length - blocks.length, ...(isMetaWhole ? {} : { meta }) };
+}
+
+/** Whether LevelDB can read an altered block without falling over it: entries and keys of the right form and order. */
+function isOrderly(table: Buffer, { offset, sizeBytes }: Handle): boolean {
+  if (table[offset + sizeBytes] !== UNCOMPRESSED) return false;
+  const block = table.subarray(offset, offset + sizeBytes);
+  const entries = entriesOf(block);
+  if (!entries) return false;
+  const limit = limitOf(block);
+  const starts = new Set(entries.filter(({ shared }) => shared === 0).map(({ at }) => at));
+  for (let at = limit; at < block.length - 4; at += 4) if (!starts.has(block.readUInt32LE(at))) return false;
+  let before = Buffer.alloc(0);
+  for (const { shared, rest } of entries) {
+    if (shared > before.length) return false;
+    const key = Buffer.concat([before.subarray(0, shared), rest]);
+    if (key.length < KEY_TAIL_SIZE_BYTES || key[key.length - KEY_TAIL_SIZE_BYTES]! > 1) return false;
+    if (before.length > 0 && compareKeys(before, key) >= 0) return false;
+    before = key;
+  }
+  return true;
+}
+
+/** User keys rise; of one, the newest comes first. The tail is a type byte and seven bytes of sequence, little-endian. */
+function compareKeys(a: Buffer, b: Buffer): number {
+  const [endA, endB] = [a.length - KEY_TAIL_SIZE_BYTES, b.length - KEY_TAIL_SIZE_BYTES];
+  const order = a.subarray(0, endA).compare(b.subarray(0, endB));
+  return order !== 0 ? order : b.readBigUInt64LE(endB) > a.readBigUInt64LE(endA) ? 1 : -1;
+}
+
+interface Entry {
+  at: number;
+  shared: number;
+  rest: Buffer;
+  value: Buffer;
+}
+
+/** Where the entries of a block end and its restart points begin. */
+function limitOf(block: Buffer): number {
+  return block.length - 4 * (1 + block.readUInt32LE(block.length - 4));
+}
+
+/** Undefined for bytes that are no block. */
+function entriesOf(block: Buffer): Entry[] | undefined {
+  if (block.length < 4) return undefined;
+  const limit = limitOf(block);
+  if (limit < 0) return undefined;
+  const entries: Entry[] = [];
+  let at = 0;
+  while (at < limit) {
+    const [shared, second] = readVarint(block, at, limit) ?? [];
+    const [restSize, third] = (second !== undefined && readVarint(block, second, limit)) || [];
+    const [valueSize, restAt] = (third !== undefined && readVarint(block, third, limit)) || [];
+    if (shared === undefined || restSize === undefined || valueSize === undefined) return undefined;
+    const valueAt = restAt! + restSize;
+    const next = valueAt + valueSize;
+    if (next > limit) return undefined;
+    entries.push({ at, shared, rest: block.subarray(restAt, valueAt), value: block.subarray(valueAt, next) });
+    at = next;
+  }
+  return entries;
+}
+
+function isWhole(table: Buffer, { offset, sizeBytes }: Handle): boolean {
+  const end = offset + sizeBytes;
+  if (end + TRAILER_SIZE_BYTES > table.length) return false;
+  return table.readUInt32LE(end + 1) === masked(crc32c(table, offset, end + 1));
+}
+
+/** The handles that the entries of an index or meta index hold; undefined when it is no such block. */
+function handlesIn(table: Buffer, { offset, sizeBytes }: Handle): Handle[] | undefined {
+  const stored = table.subarray(offset, offset + sizeBytes);
+  const packed = table[offset + sizeBytes] === SNAPPY;
+  const block = packed ? unpackSnappy(stored, TABLE_SIZE_BYTES_MAX) : stored;
+  const handles = block && entriesOf(block)?.map(({ value }) => readHandle(value, 0, value.length)?.[0]);
+  return handles?.every((handle) => handle !== undefined) ? handles : undefined;
+}
+
+function readHandle(table: Buffer, at: number, limit: number): [handle: Handle, next: number] | undefined {
+  const [offset, second] = readVarint(table, at, limit) ?? [];
+  const [sizeBytes, next] = (second !== undefined && readVarint(table, second, limit)) || [];
+  if (offset === undefined || sizeBytes === undefined || next === undefined) return undefined;
+  return [{ offset, sizeBytes }, next];
+}
+
+function readVarint(bytes: Buffer, at: number, limit: number): [value: number, next: number] | undefined {
+  let value = 0;
+  for (let index = 0; index < 7 && at + index < limit; index++) {
+    const byte = bytes[at + index]!;
+    value += (byte & 0x7f) * 2 ** (7 * index);
+    if (byte < 0x80) return [value, at + index + 1];
+  }
+  return undefined;
+}
+
+/** A block of that size in which nothing is: its count of restarts, the last four bytes, is zero. */
+function emptyBlock(sizeBytes: number): Buffer {
+  const block = Buffer.alloc(sizeBytes + TRAILER_SIZE_BYTES);
+  block.writeUInt32LE(masked(crc32c(block, 0, sizeBytes + 1)), sizeBytes + 1);
+  return block;
+}
+
+/** LevelDB stores checksums rotated and offset (util/crc32c.h). */
+function masked(crc: number): number {
+  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+}
+
+/** CRC-32C (Castagnoli, RFC 3720 appendix B.4), eight bytes a step. */
+const TABLES = crcTables();
+
+function crc32c(bytes: Buffer, from: number, to: number): number {
+  const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES;
+  let crc = 0xffffffff;
+  let at = from;
+  for (; at + 8 <= to; at += 8) {
+    const low = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
+    crc =
+      t7![low & 0xff]! ^
+      t6![(low >>> 8) & 0xff]! ^
+      t5![(low >>> 16) & 0xff]! ^
+      t4![low >>> 24]! ^
+      t3![bytes[at + 4]!]! ^
+      t2![bytes[at + 5]!]! ^
+      t1![bytes[at + 6]!]! ^
+      t0![bytes[at + 7]!]!;
+  }
+  for (; at < to; at++) crc = t0![(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+function crcTables(): Uint32Array[] {
+  const first = new Uint32Array(256).map((_zero, byte) => {
+    let crc = byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+    return crc;
+  });
+  const tables = [first];
+  for (let step = 1; step < 8; step++) {
+    const before = tables[step - 1]!;
+    tables.push(before.map((crc) => first[crc & 0xff]! ^ (crc >>> 8)));
+  }
+  return tables;
+}
