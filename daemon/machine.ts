@@ -113,10 +113,6 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     onPrekey: (machine) => postoffice.keyed(machine),
   });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
-  care.onMended = () => {
-    messenger.wakeAll();
-    postoffice.mended();
-  };
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
     epochs.began(epoch);
@@ -130,6 +126,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await epochs.start();
       await prekeys.start(epochs.current);
       await postoffice.start();
+      care.onMended = () => {
+        messenger.wakeAll();
+        postoffice.mended();
+      };
       await reminders.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
