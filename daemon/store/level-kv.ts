@@ -46,9 +46,12 @@ class LevelKv implements LevelStore {
 
   async get(key: string): Promise<Uint8Array | undefined> {
     const db = await this.#ready();
-    return db.get(key).catch((error: unknown) => {
+    try {
+      // At once: a thread would cost more than the look into what LevelDB and the system have in memory.
+      return db.getSync(key);
+    } catch (error) {
       throw failure('The store could not be read', error);
-    });
+    }
   }
 
   async range({ from, to, reverse = false, limit = -1 }: KvRange): Promise<[string, Uint8Array][]> {
