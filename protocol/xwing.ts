@@ -142,8 +142,9 @@ function x25519Private(raw: Uint8Array): KeyObject {
   return createPrivateKey({ key: Buffer.concat([X25519_PKCS8_HEAD, raw]), format: 'der', type: 'pkcs8' });
 }
 
+/** By way of a JWK: Node takes eight times as long to write DER. */
 function rawX25519(publicKey: KeyObject): Uint8Array {
-  return publicKey.export({ format: 'der', type: 'spki' }).subarray(X25519_SPKI_HEAD.length);
+  return Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url');
 }
 
 function wrongLength(what: string): PatchcordError {
