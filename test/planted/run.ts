@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { cp, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 /**
@@ -91,21 +91,28 @@ async function vitest(args: readonly string[], folder: string): Promise<string> 
 }
 
 const startedMs = performance.now();
-const folder = await copyTree();
+const waiting = await planted();
 let failures = 0;
-try {
-  for (const one of await planted()) {
-    const beganMs = performance.now();
-    const verdict = await verdictOn(one, folder);
-    if (verdict !== 'red') failures += 1;
-    const took = `${((performance.now() - beganMs) / 1_000).toFixed(1)} s`;
-    console.log(
-      `${verdict.padEnd(15)} ${one.name.padEnd(26)} ${took.padStart(7)}  ${one.promise}  [${one.tests[0]}]`,
-    );
+
+/** Plants one bug after another in a tree of its own. */
+async function plantAll(): Promise<void> {
+  const folder = await copyTree();
+  try {
+    for (let one = waiting.shift(); one; one = waiting.shift()) {
+      const beganMs = performance.now();
+      const verdict = await verdictOn(one, folder);
+      if (verdict !== 'red') failures += 1;
+      const took = `${((performance.now() - beganMs) / 1_000).toFixed(1)} s`;
+      console.log(
+        `${verdict.padEnd(15)} ${one.name.padEnd(26)} ${took.padStart(7)}  ${one.promise}  [${one.tests[0]}]`,
+      );
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
-} finally {
-  await rm(folder, { recursive: true, force: true });
 }
+
+await Promise.all(Array.from({ length: availableParallelism() }, plantAll));
 const took = ((performance.now() - startedMs) / 1_000).toFixed(0);
 console.log(
   failures === 0 ? `every planted bug was found, in ${took} s` : `${failures} planted bugs were not found`,
