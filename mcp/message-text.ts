@@ -82,7 +82,8 @@ export function messageText(message: MessageView): string {
 /** What patchcord itself has to say. It is no peer's text, and is not framed as one. */
 function noticeText(message: MessageView): string {
   const about = message.about ? ` about ${inline(message.about)}` : '';
-  return `NOTICE of patchcord on this machine${about}, ${inline(message.sent_at)}: ${oneLine(message.content)}`;
+  const head = `NOTICE of patchcord on this machine${about}, ${inline(message.sent_at)}`;
+  return `${head} (message_id ${inline(message.message_id)}): ${oneLine(message.content)}`;
 }
 
 /** One entry of the history, in either direction. */

@@ -179,7 +179,7 @@ describe('a notice of patchcord', () => {
     about: 'm7',
   };
   const line =
-    'NOTICE of patchcord on this machine about m7, 2026-11-22T10:00:00.000Z: ' +
+    `NOTICE of patchcord on this machine about m7, 2026-11-22T10:00:00.000Z (message_id ${ID}): ` +
     'Your message m7 to backend was refused (not_member): it will not be shown.';
   const received = { direction: 'received' as const, content_cut: false };
   const shows: [where: string, show: (notice: MessageView) => string][] = [
