@@ -96,7 +96,7 @@ async function takeTold(tx: Tx, { ns, machine, letter, nowMs }: Asked<Told>): Pr
     if (state === 'unread') released.push(await showAgain(tx, to, record, nowMs));
     else if (state === 'unsent') await takeAway(tx, to, record);
     else {
-      await leaveUnread(tx, to, record);
+      await leaveUnread(tx, to, [record]);
       const { doubt: _, ...rest } = record;
       tx.put(key.history(to, record.number), { ...rest, status: 'read' } satisfies MailRecord);
     }

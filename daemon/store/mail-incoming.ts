@@ -195,7 +195,7 @@ export async function takeAway(tx: Tx, agent: string, record: MailRecord): Promi
   const after: MailRecord = { ...rest, status: 'unsent', message: { ...record.message, content: '' } };
   tx.put(key.history(agent, record.number), after);
   await leaveThread(tx, agent, after);
-  await leaveUnread(tx, agent, { ...rest, ...(doubt && { doubt }) });
+  await leaveUnread(tx, agent, [{ ...rest, ...(doubt && { doubt }) }]);
 }
 
 async function stateOf(tx: Tx, agent: string, known: Known): Promise<ReceiptState> {

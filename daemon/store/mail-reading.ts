@@ -62,11 +62,11 @@ export async function confirm(
     const record = await tx.get<MailRecord>(key.history(agent, number));
     if (record?.direction !== 'received' || record.status !== 'pending') continue;
     read.push(record);
-    await leaveUnread(tx, agent, record);
     const { doubt: _, ...rest } = record;
     tx.put(key.history(agent, number), { ...rest, status: 'read' } satisfies MailRecord);
   }
   if (read.length === 0) return [];
+  await leaveUnread(tx, agent, read);
   return tell(tx, read, 'read', context);
 }
 
@@ -84,7 +84,7 @@ export async function mark(
   const record = known?.number ? await tx.get<MailRecord>(key.history(agent, known.number)) : undefined;
   if (record?.direction !== 'received' || record.status === 'unsent') throw unknownMessage(messageId);
   if (record.status === status) return [];
-  if (record.status === 'pending') await leaveUnread(tx, agent, record);
+  if (record.status === 'pending') await leaveUnread(tx, agent, [record]);
   const tally = await readTally(tx, agent);
   if (record.status === 'deferred') {
     tx.delete(key.deferred(agent, record.number));

@@ -28,22 +28,26 @@ export async function withUnread(
   return { ...tally, pending: tally.pending + 1, pendingSizeBytes };
 }
 
-/** Takes a message of an agent out of what waits unread, or in doubt, and out of the counts. */
-export async function leaveUnread(tx: Tx, agent: string, record: MailRecord): Promise<void> {
-  const { number, doubt, message, notice } = record;
+/** Takes messages of an agent out of what waits unread, or in doubt, and out of the counts. */
+export async function leaveUnread(tx: Tx, agent: string, records: readonly MailRecord[]): Promise<void> {
   const tally = await readTally(tx, agent);
-  if (doubt) {
-    tx.delete(key.doubt(agent, number));
-    tally.doubt = (tally.doubt ?? 1) - 1;
-  } else {
-    tx.delete(key.pending(agent, number));
-    tally.pending -= 1;
-  }
-  if (!notice) {
+  const bySender = new Map<string, number>();
+  for (const { number, doubt, message, notice } of records) {
+    if (doubt) {
+      tx.delete(key.doubt(agent, number));
+      tally.doubt = (tally.doubt ?? 1) - 1;
+    } else {
+      tx.delete(key.pending(agent, number));
+      tally.pending -= 1;
+    }
+    if (notice) continue;
     // What was stored before bytes were counted is not in them.
     tally.pendingSizeBytes = Math.max(0, (tally.pendingSizeBytes ?? 0) - sizeOf(message.content));
-    const place = key.unread(agent, message.from.id);
-    const left = ((await tx.get<number>(place)) ?? 0) - 1;
+    bySender.set(message.from.id, (bySender.get(message.from.id) ?? 0) + 1);
+  }
+  for (const [sender, count] of bySender) {
+    const place = key.unread(agent, sender);
+    const left = ((await tx.get<number>(place)) ?? 0) - count;
     if (left > 0) tx.put(place, left);
     else tx.delete(place);
   }
