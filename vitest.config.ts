@@ -14,7 +14,7 @@ const project = (name: string, timeoutMs: number, groupOrder = 0) => ({
 export default defineConfig({
   test: {
     projects: [
-      project('unit', 10_000),
+      project('unit', 30_000),
       project('model', 120_000),
       // By itself: it keeps every processor busy.
       project('sim', 900_000, 1),

@@ -156,7 +156,7 @@ describe('a stranger’s bundle', () => {
     expect(view).toMatchObject({
       prekeys: 0,
       messages: { taken: 0, refused: 1, held: 0 },
-      refusals: { not_member: 2 },
+      refusals: { not_member: 1, peer_unreachable: 1 },
     });
     expect(await pendingOf(world.bob)).toEqual([]);
   });
