@@ -11,6 +11,7 @@ import type { Log } from '../log.ts';
 import { StoreCare } from '../store/care/store-care.ts';
 import { openStore, salvageStore, type OpenedStore } from '../store/open-store.ts';
 import { createRecordSeal } from '../store/record-seal.ts';
+import { liveTables } from '../store/manifest.ts';
 import { damagedTables } from '../store/tables.ts';
 import { storeChecks } from './store-checks.ts';
 
@@ -29,7 +30,7 @@ export async function examineOffline(
   options: OfflineOptions,
 ): Promise<CheckView[]> {
   const nowMs = clock.now();
-  const damages = await damagedTables(paths.store);
+  const damages = await damagedTables(paths.store, await liveTables(paths.store));
   if (damages.length > 0 && !options.repair) {
     const text = `tables that are not as they were written: ${damages.map(({ file }) => file).join(', ')}`;
     return [{ name: 'store', state: 'fail', text, remedy: 'Run `patchcord doctor --repair`.' }];

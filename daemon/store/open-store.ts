@@ -2,6 +2,7 @@ import { copyFile, cp, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { openLevelKv, repairLevel, type LevelStore } from './level-kv.ts';
+import { liveTables } from './manifest.ts';
 import { damagedTables, exciseTables } from './tables.ts';
 
 export interface OpenedStore {
@@ -23,7 +24,7 @@ export async function openStore(
   folder: string,
   options: { aside: string; isFree: () => Promise<boolean> },
 ): Promise<OpenedStore> {
-  const damages = await damagedTables(folder);
+  const damages = await damagedTables(folder, await liveTables(folder));
   if (damages.length === 0 || !(await options.isFree()))
     return { kv: await openLevelKv(folder), found: [], isSuspect: false };
   const unreadable = damages.filter(({ blocks }) => !blocks);

@@ -1,6 +1,8 @@
 import { open, readdir, rename, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { storedChecksum } from './crc32c.ts';
 import { unpackSnappy } from './snappy.ts';
+import { readVarint } from './varint.ts';
 
 /**
  * Checks LevelDB's tables as LevelDB itself does not: every block of a table carries a CRC-32C, which is ignored when
@@ -33,10 +35,14 @@ export interface TableDamage {
   meta?: Handle;
 }
 
-/** The tables of a store's folder that are not as they were written. Names no missing ones. */
-export async function damagedTables(folder: string): Promise<TableDamage[]> {
+/**
+ * The tables of a store's folder that are not as they were written. Names no missing ones. With `live` only tables of
+ * these numbers: a process that is killed leaves others half written, which LevelDB removes.
+ */
+export async function damagedTables(folder: string, live?: ReadonlySet<number>): Promise<TableDamage[]> {
   const found: TableDamage[] = [];
   for (const file of await tablesIn(folder)) {
+    if (live && !live.has(Number.parseInt(file, 10))) continue;
     const damage = checkTable(file, await readFile(join(folder, file)));
     if (damage) found.push(damage);
   }
@@ -158,7 +164,7 @@ function entriesOf(block: Buffer): Entry[] | undefined {
 function isWhole(table: Buffer, { offset, sizeBytes }: Handle): boolean {
   const end = offset + sizeBytes;
   if (end + TRAILER_SIZE_BYTES > table.length) return false;
-  return table.readUInt32LE(end + 1) === masked(crc32c(table, offset, end + 1));
+  return table.readUInt32LE(end + 1) === storedChecksum(table, offset, end + 1);
 }
 
 /** The handles that the entries of an index or meta index hold; undefined when it is no such block. */
@@ -177,61 +183,9 @@ function readHandle(table: Buffer, at: number, limit: number): [handle: Handle, 
   return [{ offset, sizeBytes }, next];
 }
 
-function readVarint(bytes: Buffer, at: number, limit: number): [value: number, next: number] | undefined {
-  let value = 0;
-  for (let index = 0; index < 7 && at + index < limit; index++) {
-    const byte = bytes[at + index]!;
-    value += (byte & 0x7f) * 2 ** (7 * index);
-    if (byte < 0x80) return [value, at + index + 1];
-  }
-  return undefined;
-}
-
 /** A block of that size in which nothing is: its count of restarts, the last four bytes, is zero. */
 function emptyBlock(sizeBytes: number): Buffer {
   const block = Buffer.alloc(sizeBytes + TRAILER_SIZE_BYTES);
-  block.writeUInt32LE(masked(crc32c(block, 0, sizeBytes + 1)), sizeBytes + 1);
+  block.writeUInt32LE(storedChecksum(block, 0, sizeBytes + 1), sizeBytes + 1);
   return block;
-}
-
-/** LevelDB stores checksums rotated and offset (util/crc32c.h). */
-function masked(crc: number): number {
-  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
-}
-
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4), eight bytes a step. */
-const TABLES = crcTables();
-
-function crc32c(bytes: Buffer, from: number, to: number): number {
-  const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES;
-  let crc = 0xffffffff;
-  let at = from;
-  for (; at + 8 <= to; at += 8) {
-    const low = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
-    crc =
-      t7![low & 0xff]! ^
-      t6![(low >>> 8) & 0xff]! ^
-      t5![(low >>> 16) & 0xff]! ^
-      t4![low >>> 24]! ^
-      t3![bytes[at + 4]!]! ^
-      t2![bytes[at + 5]!]! ^
-      t1![bytes[at + 6]!]! ^
-      t0![bytes[at + 7]!]!;
-  }
-  for (; at < to; at++) crc = t0![(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
-
-function crcTables(): Uint32Array[] {
-  const first = new Uint32Array(256).map((_zero, byte) => {
-    let crc = byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-    return crc;
-  });
-  const tables = [first];
-  for (let step = 1; step < 8; step++) {
-    const before = tables[step - 1]!;
-    tables.push(before.map((crc) => first[crc & 0xff]! ^ (crc >>> 8)));
-  }
-  return tables;
 }

@@ -40,7 +40,7 @@ export function reportOf(figures: Figures, kills: number): string {
   );
 }
 
-/** Waits until a machine has nothing left to send. */
+/** Waits until a machine has nothing left to send; its store must be as it was written then. */
 export async function drained(machine: DaemonProcess): Promise<void> {
   await eventually(
     `${machine.label} has nothing left to send`,
@@ -48,4 +48,6 @@ export async function drained(machine: DaemonProcess): Promise<void> {
     (queued) => queued.every((count) => count === 0),
     60_000,
   );
+  const { code, stdout } = await machine.run('doctor');
+  if (code !== 0) throw new Error(`${machine.label} is not well:\n${stdout}`);
 }

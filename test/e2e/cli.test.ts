@@ -199,6 +199,7 @@ describe('daemon', () => {
       'prekeys',
       'store',
       'store.key',
+      'store.tally',
     ]);
     const again = await foreground();
     expect(again.info.peerId).toBe(info.peerId);

@@ -212,6 +212,7 @@ test('a daemon that is stopped answers its waits, ends soon, leaves nothing and 
     'prekeys',
     'store',
     'store.key',
+    'store.tally',
   ]);
   await machine.start();
   expect((await waiter.call('inbox')).pending).toEqual([]);
