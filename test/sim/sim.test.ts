@@ -4,7 +4,7 @@ import { jobOf, runFleet } from './fleet.ts';
 import { closingReport, failureText } from './report.ts';
 import type { SimResult } from './simulate.ts';
 
-const SEEDS = 200;
+const SEEDS = 60;
 const MESSAGES = 500;
 test(`${SEEDS} seeds of ${MESSAGES} messages, one of them fresh`, async () => {
   const seeds = Array.from({ length: SEEDS - 1 }, (_none, index) => index + 1);
