@@ -326,7 +326,8 @@ function handlers(parts: {
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
       else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
-      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'ack' || frame.t === 'refuse')
+        afterDirectory(machine, () => postoffice.answered(machine, frame));
     },
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),

@@ -26,6 +26,10 @@ const FRAMES = {
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
     epoch: z.int().min(1).max(EPOCH_MAX).optional(),
   }),
+  /** Asks whether the other side is there; answered by `pong`. */
+  ping: z.strictObject({ t: z.literal('ping') }),
+  /** The sender is there. Also said unasked by whoever only listens, so that a long transfer is no silence. */
+  pong: z.strictObject({ t: z.literal('pong') }),
   /**
    * An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. One that is
    * sealed to a third machine asks the receiver to keep it for that machine; `withdraw` is the SHA-256 of what takes
@@ -114,6 +118,8 @@ const FRAMES = {
 
 const zFrame = z.discriminatedUnion('t', [
   FRAMES.hello,
+  FRAMES.ping,
+  FRAMES.pong,
   FRAMES.parcel,
   FRAMES.ack,
   FRAMES.refuse,

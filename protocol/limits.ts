@@ -22,10 +22,12 @@ export const WINDOW_FRAMES = 512;
 export const WINDOW_SIZE_BYTES = 2 * 1024 * 1024;
 /** Bytes that may wait for a slow reader before the link to it is dropped. */
 export const LINK_BUFFER_BYTES_MAX = 3 * 1024 * 1024;
-/** A link says something at least this often, */
+/** A machine tells its links this often what it holds, so that whatever was lost is asked for again. */
 export const BEAT_INTERVAL_MS = 15_000;
-/** and is given up after this much silence. */
-export const LINK_SILENCE_MS = 45_000;
+/** A link that was silent for this long is asked whether it is there, */
+export const LINK_ASK_MS = 3_000;
+/** and given up after this much silence, looked at once a second: a silent partition is noticed within 8 s. */
+export const LINK_SILENCE_MS = 7_000;
 /** An unacknowledged parcel is sent again after this long, doubled each time, up to the maximum. */
 export const RETRY_BASE_MS = 2_000;
 export const RETRY_MAX_MS = 60_000;

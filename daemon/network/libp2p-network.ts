@@ -14,6 +14,7 @@ import type { Ending } from './frame-stream.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
+import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
 
@@ -43,6 +44,7 @@ interface Running {
   node: Node;
   admission: Admission;
   links: LinkTable;
+  care: LinkCare;
 }
 
 class Libp2pNetwork implements Network {
@@ -96,13 +98,15 @@ class Libp2pNetwork implements Network {
       (stream, connection) => desk.serve(stream, connection),
       atMost(JOINS_PER_PEER_MAX),
     );
-    this.#running = { handlers, node, admission, links };
+    const care = new LinkCare(clock, () => links.links());
+    this.#running = { handlers, node, admission, links, care };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
       this.#running = undefined;
       throw error;
     }
+    care.start();
     this.#dialer.setPeers(this.#peers);
   }
 
@@ -124,6 +128,15 @@ class Libp2pNetwork implements Network {
 
   send(peerId: string, frames: readonly Frame[]): boolean {
     return this.#running?.links.get(peerId)?.send(frames) ?? false;
+  }
+
+  wake(): void {
+    this.#running?.care.askAll();
+    if (this.#running) this.#dialer.wake();
+  }
+
+  nudge(peerId: string): void {
+    if (this.#running) this.#dialer.nudge(peerId);
   }
 
   drop(peerId: string, reason: string): void {
@@ -154,6 +167,7 @@ class Libp2pNetwork implements Network {
     this.#dialer.stop();
     const running = this.#running;
     if (running === undefined) return;
+    running.care.stop();
     running.links.dropAll('stopping');
     const { promise: tooLong, resolve } = Promise.withResolvers<void>();
     const timer = this.#options.clock.after(STOP_TIMEOUT_MS, resolve);

@@ -21,6 +21,13 @@ export interface Network {
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void;
   /** Puts frames on the link. False when there is none, or when the reader is so slow that it was dropped. */
   send(peerId: string, frames: readonly Frame[]): boolean;
+  /**
+   * This machine slept, or its own addresses changed: asks every link whether it is still there, and dials at once
+   * whoever is not linked.
+   */
+  wake(): void;
+  /** There is news of a machine: it is dialled soon unless it is linked, however long it was not reached. */
+  nudge(peerId: string): void;
   /** Breaks the link with a machine, if there is one. */
   drop(peerId: string, reason: string): void;
   /**
