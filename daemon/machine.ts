@@ -25,6 +25,7 @@ import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
+import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -100,7 +101,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents } = registry;
+  const { directory, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
   const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
@@ -133,6 +134,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await reminders.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
+      presence.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -141,6 +143,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
+      presence.stop();
       sync.stop();
       keys.stop();
       prekeys.stop();
@@ -219,6 +222,7 @@ function createRegistry(
     onLogChanged(step) {
       sync.logChanged(step);
       keys.check(step.after.id);
+      presence.changed(step.after.id);
       events.onLogChanged(step);
     },
   });
@@ -228,7 +232,10 @@ function createRegistry(
     clock,
     random,
     log,
-    onRotated: () => sync.announcePrekey(),
+    onRotated() {
+      sync.announcePrekey();
+      for (const ns of directory.logs.keys()) presence.changed(ns);
+    },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
@@ -241,13 +248,25 @@ function createRegistry(
     statics: staticPeers(parts.peers),
     prekeys,
     onPrekey: events.onPrekey,
+    onOwnChanged: (ns) => presence.changed(ns),
+  });
+  const presence = new Presence({
+    directory,
+    keys,
+    prekeys,
+    network,
+    signer,
+    clock,
+    random,
+    log,
+    boot: parts.boot,
   });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership };
+  return { directory, prekeys, keys, sync, presence, agents, standing, invites, joining, membership };
 }
 
 /**
@@ -283,10 +302,11 @@ function handlers(parts: {
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  presence: Presence;
   epochs: Epochs;
   log: Log;
 }): NetworkHandlers {
-  const { directory, sync, invites, standing, postoffice, log } = parts;
+  const { directory, sync, presence, invites, standing, postoffice, log } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -311,12 +331,14 @@ function handlers(parts: {
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
+        presence.linkUp(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
-    linkDown(machine) {
+    linkDown(machine, reason) {
       inDirectory(machine, async () => {
         sync.linkDown(machine);
+        presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
@@ -328,7 +350,9 @@ function handlers(parts: {
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
       else if (frame.t === 'ack' || frame.t === 'refuse')
         afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'presence') presence.frame(machine, frame);
     },
+    gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),
   };

@@ -1,6 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify, type Identify } from '@libp2p/identify';
+import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
 import type { ComponentLogger, ConnectionGater, Libp2p, Logger } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -29,6 +30,8 @@ export interface NodeOptions {
   /** Multiaddrs. */
   listen: string[];
   gater: ConnectionGater;
+  /** See gossip.ts. */
+  gossip: (components: GossipSubComponents) => GossipSub;
 }
 
 /**
@@ -37,7 +40,7 @@ export interface NodeOptions {
  * watches over itself.
  */
 export async function createNode(options: NodeOptions): Promise<Node> {
-  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; dialOne: DialOne }>({
+  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; gossip: GossipSub; dialOne: DialOne }>({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
@@ -58,6 +61,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     services: {
       identify: identify(),
       ping: ping(),
+      gossip: options.gossip,
       dialOne:
         ({ transportManager }) =>
         (address, signal) =>
