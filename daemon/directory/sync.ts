@@ -11,6 +11,7 @@ import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { Directory, LogStep } from './directory.ts';
+import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { firstPage, pages } from './pages.ts';
 import { takeStatements } from './take-statements.ts';
@@ -33,6 +34,7 @@ export function isSyncFrame(frame: Frame): frame is SyncFrame {
  */
 export class DirectorySync {
   readonly #directory: Directory;
+  readonly #links: MeshLinks;
   readonly #keys: NamespaceKeys;
   readonly #network: Network;
   readonly #clock: Clock;
@@ -51,6 +53,7 @@ export class DirectorySync {
 
   constructor(parts: {
     directory: Directory;
+    links: MeshLinks;
     keys: NamespaceKeys;
     network: Network;
     clock: Clock;
@@ -63,6 +66,8 @@ export class DirectorySync {
     onPrekey: (machine: string) => void;
   }) {
     this.#directory = parts.directory;
+    this.#links = parts.links;
+    parts.links.onPeers = () => this.updatePeers();
     this.#keys = parts.keys;
     this.#network = parts.network;
     this.#clock = parts.clock;
@@ -85,7 +90,11 @@ export class DirectorySync {
   /** Tells the network whom to stay linked with, after members or addresses changed. */
   updatePeers(): void {
     const peers = new Map<string, readonly string[]>();
-    for (const machine of this.#directory.peers()) {
+    const wanted = this.#links.peers();
+    // Whom the user named is linked with wherever it is in the mesh.
+    for (const machine of this.#statics.keys())
+      if (this.#directory.common(machine).length > 0) wanted.add(machine);
+    for (const machine of wanted) {
       const known = this.#directory.addresses.get(machine) ?? [];
       peers.set(machine, [...new Set([...(this.#statics.get(machine) ?? []), ...known])]);
     }
@@ -107,6 +116,7 @@ export class DirectorySync {
   /** Resolves when a machine is linked and has told its agents, or after `timeoutMs`. */
   async linked(machine: string, timeoutMs: number): Promise<void> {
     if (this.#directory.linked.has(machine) || machine === this.#directory.self.peerId) return;
+    this.#links.want(machine);
     await new Promise<void>((resolve) => {
       const waiting = this.#awaited.get(machine) ?? new Set();
       this.#awaited.set(machine, waiting);
@@ -387,6 +397,7 @@ export class DirectorySync {
     this.#beat = this.#clock.after(BEAT_INTERVAL_MS, () => {
       for (const machine of this.#directory.linked) this.#network.send(machine, [this.#digestFor(machine)]);
       this.#keys.beat();
+      this.#links.beat();
       this.#scheduleBeat();
     });
   }

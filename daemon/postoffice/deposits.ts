@@ -10,6 +10,7 @@ import { MAILBOXES_PER_RECIPIENT, RETRY_MAX_MS } from '../../protocol/limits.ts'
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { MailStore, OutboxEntry, Settled } from '../store/mail-store.ts';
@@ -42,6 +43,7 @@ interface Run {
 export class Deposits {
   readonly #mail: MailStore;
   readonly #directory: Directory;
+  readonly #links: MeshLinks;
   readonly #network: Network;
   readonly #signer: Signer;
   readonly #clock: Clock;
@@ -54,7 +56,8 @@ export class Deposits {
   readonly #resting = new Map<string, Timer>();
   /** By outbox number; the oldest goes first. */
   readonly #sealed = new Map<number, Uint8Array>();
-  readonly #left = new Set<number>();
+  /** By outbox number, the mailboxes that have answered for it, themselves or for one to which they passed it on. */
+  readonly #left = new Map<number, Set<string>>();
   readonly #withheld = new Set<number>();
   #looking = false;
   #lookAgain = false;
@@ -63,6 +66,7 @@ export class Deposits {
   constructor(parts: {
     mail: MailStore;
     directory: Directory;
+    links: MeshLinks;
     network: Network;
     signer: Signer;
     clock: Clock;
@@ -73,6 +77,7 @@ export class Deposits {
   }) {
     this.#mail = parts.mail;
     this.#directory = parts.directory;
+    this.#links = parts.links;
     this.#network = parts.network;
     this.#signer = parts.signer;
     this.#clock = parts.clock;
@@ -169,7 +174,13 @@ export class Deposits {
   async #choose(): Promise<void> {
     const { linked, self } = this.#directory;
     const waiting = await this.#mail.outboxMachines();
-    const away = waiting.filter((machine) => machine !== self.peerId && !linked.has(machine));
+    const underway = new Set([...this.#runs.values()].map(({ to }) => to));
+    const away = waiting.filter((machine) => {
+      if (machine === self.peerId || linked.has(machine)) return false;
+      // A link of its own may be there in a moment.
+      const isTried = this.#links.want(machine);
+      return !isTried || underway.has(machine);
+    });
     const wanted = new Map<string, Omit<Run, 'courier'>>();
     for (const to of away) {
       for (const { id: ns } of this.#directory.common(to)) {
@@ -207,13 +218,19 @@ export class Deposits {
   }
 
   #mailboxes(to: string, ns: string): string[] {
-    const { logs, linked } = this.#directory;
+    const { logs, linked, self } = this.#directory;
+    const overlay = this.#links.overlay(ns);
     const candidates = [...(logs.get(ns)?.members.values() ?? [])]
       .filter(
         ({ peerId }) => peerId !== to && linked.has(peerId) && !this.#resting.has(`${to} ${ns} ${peerId}`),
       )
-      .map(({ peerId, role }) => ({ machine: peerId, role, uptimeMs: 0, host: peerId }));
-    return chooseMailboxes(to, candidates, MAILBOXES_PER_RECIPIENT);
+      .map(({ peerId, role }) => {
+        return { machine: peerId, role, uptimeMs: 0, host: peerId, distance: overlay!.distance(peerId, to) };
+      });
+    // Who is farther away than this machine might send it back here: only for want of others.
+    const own = overlay?.distance(self.peerId, to) ?? 0;
+    const near = candidates.filter(({ distance }) => distance <= own);
+    return chooseMailboxes(to, near.length > 0 ? near : candidates, MAILBOXES_PER_RECIPIENT);
   }
 
   /** Runs that still have something to bring to a mailbox. One that has not makes room for the next. */
@@ -235,7 +252,8 @@ export class Deposits {
       log: this.#log,
       wants: (entry) => {
         const held = entry.held ?? [];
-        return entry.ns === ns && held.length < MAILBOXES_PER_RECIPIENT && !held.includes(mailbox);
+        if (held.includes(mailbox) || this.#left.get(entry.number)?.has(mailbox)) return false;
+        return entry.ns === ns && held.length < MAILBOXES_PER_RECIPIENT;
       },
       transmit: (entry) => this.#transmit(to, mailbox, entry),
     });
@@ -257,7 +275,7 @@ export class Deposits {
     this.#sealed.set(entry.number, envelope);
     if (this.#sealed.size > SEALED_MAX) this.#sealed.delete(this.#sealed.keys().next().value!);
     const withdraw = withdrawalOf(this.#signer, to, entry);
-    this.#left.add(entry.number);
+    if (!this.#left.has(entry.number)) this.#left.set(entry.number, new Set());
     this.#network.send(mailbox, [{ t: 'parcel', n: entry.number, envelope, withdraw }]);
   }
 
@@ -265,14 +283,17 @@ export class Deposits {
     try {
       const receipt = verifyHeldReceipt(held ?? new Uint8Array(0));
       const sealed = this.#sealed.get(n);
+      const isMailbox = receipt.by !== run.to && receipt.by !== this.#signer.peerId;
       const matches =
-        receipt.by === run.mailbox &&
+        isMailbox &&
+        this.#directory.shares(entry.ns, receipt.by) &&
         receipt.ns === entry.ns &&
         sealed !== undefined &&
         equalBytes(receipt.envelope, envelopeHash(sealed));
       // Of an envelope that is not known any more: it is sent again, and then it is.
       if (!matches) return run.courier.postponed(n);
-      const settled = await this.#mail.markHeld(run.to, n, run.mailbox);
+      const settled = await this.#mail.markHeld(run.to, n, receipt.by);
+      this.#left.get(n)?.add(run.mailbox);
       run.courier.settled(n);
       this.#onHeld(settled);
       if (run.courier.idle) this.update();

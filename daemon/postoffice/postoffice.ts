@@ -7,6 +7,7 @@ import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
@@ -71,6 +72,7 @@ export class Postoffice {
     held: HeldStore;
     network: Network;
     directory: Directory;
+    links: MeshLinks;
     prekeys: PrekeyRing;
     signer: Signer;
     clock: Clock;
@@ -128,6 +130,7 @@ export class Postoffice {
       seal: (machine, entry) => this.#seal(machine, entry),
       onHeld: ({ about }) => about && this.settlements.announce(about),
     });
+    parts.links.onGivenUp = () => this.#deposits.update();
   }
 
   async start(): Promise<void> {
