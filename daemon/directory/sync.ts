@@ -14,6 +14,7 @@ import type { Directory, LogStep } from './directory.ts';
 import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { firstPage, pages } from './pages.ts';
+import { PrekeyAsks } from './prekey-asks.ts';
 import { takeStatements } from './take-statements.ts';
 
 /** Prekeys of others that one link brings at a time; a kilobyte each. */
@@ -47,6 +48,7 @@ export class DirectorySync {
   /** The revision of each machine's roster that is held, by `NS/MACHINE`; forgotten with the link. */
   readonly #revisions = new Map<string, number>();
   readonly #statics: ReadonlyMap<string, readonly string[]>;
+  readonly #prekeyAsks: PrekeyAsks;
   #beat: Timer | undefined;
   /** Who waits for a machine's first roster on a link. */
   readonly #awaited = new Map<string, Set<() => void>>();
@@ -66,6 +68,7 @@ export class DirectorySync {
     onPrekey: (machine: string) => void;
   }) {
     this.#directory = parts.directory;
+    this.#prekeyAsks = new PrekeyAsks(parts);
     this.#links = parts.links;
     parts.links.onPeers = () => this.updatePeers();
     this.#keys = parts.keys;
@@ -353,9 +356,21 @@ export class DirectorySync {
 
   /** What this machine shares, sealed; nothing while it does not hold the key. */
   #ownFrames(log: NamespaceLog): Frame[] {
+    const list = [this.#ownRoster(log.id), ...this.#knownAddresses(log), this.#knownPrekeys(log)];
+    return this.#sharedFrames(log.id, list);
+  }
+
+  #knownPrekeys(log: NamespaceLog): Shared {
     const known = this.#memberPrekeys(log).map(({ machine, seq }) => ({ machine, seq }));
-    const prekeys: Shared = { k: 'prekeys', known };
-    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log), prekeys]);
+    return { k: 'prekeys', known };
+  }
+
+  #askForPrekeys(): void {
+    for (const log of this.#directory.logs.values()) {
+      const machine = this.#prekeyAsks.next(log);
+      if (machine === undefined || !this.#directory.shares(log.id, machine)) continue;
+      this.#network.send(machine, this.#sharedFrames(log.id, [this.#knownPrekeys(log)]));
+    }
   }
 
   #sharedFrames(ns: string, list: readonly Shared[]): Frame[] {
@@ -398,6 +413,7 @@ export class DirectorySync {
       for (const machine of this.#directory.linked) this.#network.send(machine, [this.#digestFor(machine)]);
       this.#keys.beat();
       this.#links.beat();
+      this.#askForPrekeys();
       this.#scheduleBeat();
     });
   }

@@ -129,6 +129,7 @@ export class Postoffice {
       ...parts,
       seal: (machine, entry) => this.#seal(machine, entry),
       onHeld: ({ about }) => about && this.settlements.announce(about),
+      onClosed: (machine, number) => this.#settled(machine, number),
     });
     parts.links.onGivenUp = () => this.#deposits.update();
   }
@@ -347,7 +348,8 @@ export class Postoffice {
 
   #appended({ machines }: { machines: readonly string[] }): void {
     for (const machine of machines) this.#courier(machine).appended();
-    if (!machines.every((machine) => this.#isUp(machine))) this.#deposits.update();
+    const away = machines.filter((machine) => !this.#isUp(machine));
+    if (away.length > 0) this.#deposits.update(away);
     // For a machine that was removed meanwhile: nobody will take it.
     const logs = [...this.#directory.logs.values()];
     const mayBeGone = (machine: string) =>
