@@ -9,6 +9,9 @@ import {
   HOPS_CONFIGURED_MAX,
   HOPS_DEFAULT,
   LABEL_LENGTH_MAX,
+  LINKS_CONFIGURED_MAX,
+  LINKS_CONFIGURED_MIN,
+  LINKS_MAX,
   RETENTION_MS,
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
@@ -29,6 +32,8 @@ export interface DaemonConfig {
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Links kept in one namespace; its members are to have the same number. */
+  readonly linksMax: number;
 }
 
 /** What came with the command line, as typed. */
@@ -83,6 +88,13 @@ const zRetention = z
       .max(RETENTION_MS_MAX, 'Give at most 30d.'),
   );
 
+const LINKS_REMEDY = `Give a number from ${LINKS_CONFIGURED_MIN} to ${LINKS_CONFIGURED_MAX}.`;
+const zLinks = z
+  .string()
+  .regex(/^\d{1,4}$/, LINKS_REMEDY)
+  .transform(Number)
+  .pipe(z.number().min(LINKS_CONFIGURED_MIN, LINKS_REMEDY).max(LINKS_CONFIGURED_MAX, LINKS_REMEDY));
+
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
 /**
@@ -118,6 +130,11 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    linksMax: check(
+      zLinks,
+      'PATCHCORD_LINKS_MAX',
+      value(environment['PATCHCORD_LINKS_MAX']) ?? String(LINKS_MAX),
+    ),
     retentionMs:
       read(zRetention, { flag: '--retention', variable: 'PATCHCORD_RETENTION' }, flags.retention) ??
       RETENTION_MS,

@@ -16,6 +16,7 @@ import { DirectoryStore } from './directory/directory-store.ts';
 import { Invites } from './directory/invites.ts';
 import { Joining } from './directory/joining.ts';
 import { Membership } from './directory/membership.ts';
+import { MeshLinks } from './directory/mesh-links.ts';
 import { NamespaceKeys } from './directory/namespace-keys.ts';
 import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
@@ -69,6 +70,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
+  linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -101,7 +104,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents, presence } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
   const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
@@ -132,7 +135,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs }));
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs }));
       sync.start();
       presence.start();
       historySweep.start();
@@ -145,6 +148,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       messenger.stop();
       presence.stop();
       sync.stop();
+      links.stop();
       keys.stop();
       prekeys.stop();
       epochs.stop();
@@ -167,7 +171,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -182,6 +186,7 @@ function createDelivery(
     held,
     network,
     directory,
+    links,
     prekeys,
     signer,
     clock,
@@ -226,6 +231,7 @@ function createRegistry(
       events.onLogChanged(step);
     },
   });
+  const links = new MeshLinks({ directory, clock, random, linksMax: parts.linksMax });
   const prekeys = new PrekeyRing({
     file: parts.prekeyFile,
     signer,
@@ -240,6 +246,7 @@ function createRegistry(
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    links,
     keys,
     network,
     clock,
@@ -266,7 +273,7 @@ function createRegistry(
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, presence, agents, standing, invites, joining, membership };
+  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -298,15 +305,17 @@ function followerOf(parts: {
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
+  links: MeshLinks;
   sync: DirectorySync;
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
   presence: Presence;
   epochs: Epochs;
+  network: Pick<Network, 'drop'>;
   log: Log;
 }): NetworkHandlers {
-  const { directory, sync, presence, invites, standing, postoffice, log } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -329,6 +338,7 @@ function handlers(parts: {
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
     linkUp(machine, { window, epoch }) {
       inDirectory(machine, async () => {
+        if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
         presence.linkUp(machine);
@@ -337,12 +347,14 @@ function handlers(parts: {
     },
     linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        links.linkDown(machine);
         sync.linkDown(machine);
         presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
     frame(machine: string, frame: Frame) {
+      if (!isSyncFrame(frame)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));

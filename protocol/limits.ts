@@ -52,6 +52,28 @@ export const PREKEY_SEQUENCE_MAX = 2 ** 31;
 
 /** Members of one namespace. Wire. */
 export const MEMBERS_MAX = 1_000;
+/** Links that a machine keeps in one namespace, unless configured otherwise; up to one member more, all link with all. */
+export const LINKS_MAX = 64;
+export const LINKS_CONFIGURED_MIN = 4;
+export const LINKS_CONFIGURED_MAX = 1_000;
+/** Links that are made for a time, because there is something for a machine with which none is kept. */
+export const BRIEF_LINKS_MAX = 32;
+/** One that has carried no mail for so long is given up by the machine that made it. */
+export const BRIEF_LINK_IDLE_MS = 60_000;
+/** Mail waits so long for such a link before it is given to others to carry; */
+export const BRIEF_LINK_MOMENT_MS = 1_000;
+/** the link is tried for so long, */
+export const BRIEF_LINK_TRY_MS = 10_000;
+/** and then not again before this. */
+export const BRIEF_LINK_REST_MS = 5 * 60_000;
+/** Machines that hold a link with this one which only they keep; the next is turned away. */
+export const VISITORS_MAX = 256;
+/** With fewer links than this in a namespace, any members are tried that have an address. */
+export const LINKS_FEW = 2;
+/** An envelope that is passed on toward its recipient waits so long for the answer before it is kept here. */
+export const ONWARD_ANSWER_MS = 2_000;
+/** What is kept for want of a way on is looked at again this often. */
+export const ONWARD_AGAIN_MS = 30_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
