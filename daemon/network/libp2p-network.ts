@@ -32,7 +32,7 @@ export interface Libp2pNetworkOptions {
   bootId: string;
 }
 
-/** A network over TCP, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
+/** A network over TCP or WebSocket, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
 export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
   return new Libp2pNetwork(options);
 }
@@ -72,7 +72,7 @@ class Libp2pNetwork implements Network {
   async start(handlers: NetworkHandlers): Promise<void> {
     const { clock, log, bootId, seed } = this.#options;
     const admission = new Admission({ handlers, clock, log });
-    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater });
+    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater, clock });
     const links = new LinkTable({
       self: this.peerId,
       bootId,
