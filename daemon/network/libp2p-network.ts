@@ -36,7 +36,7 @@ export interface Libp2pNetworkOptions {
   bootId: string;
 }
 
-/** A network over TCP, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
+/** A network over TCP or WebSocket, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
 export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
   return new Libp2pNetwork(options);
 }
@@ -87,7 +87,13 @@ class Libp2pNetwork implements Network {
       log,
     });
     const { service } = gossip;
-    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater, gossip: service });
+    const node = await createNode({
+      seed,
+      listen: this.#listen,
+      gater: admission.gater,
+      gossip: service,
+      clock,
+    });
     const links = new LinkTable({
       self: this.peerId,
       bootId,
