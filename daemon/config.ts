@@ -49,9 +49,10 @@ export interface DaemonFlags {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A TCP multiaddr in shape; libp2p reads it in full and refuses what is left. */
-const LISTEN_PATTERN = /^\/(ip4|ip6)\/[^/\s]+\/tcp\/\d{1,5}$/;
-const PEER_PATTERN = /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}$/;
+/** A multiaddr in shape; libp2p reads it in full and refuses what is left. */
+const LISTEN_PATTERN = /^\/(ip4|ip6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws)?$/;
+const PEER_PATTERN =
+  /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws|\/wss|\/tls\/ws)?(\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}\/p2p-circuit)?\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}$/;
 
 const zPort = z
   .string()
@@ -60,7 +61,11 @@ const zPort = z
   .pipe(z.number().max(65_535, 'Give a port number from 0 to 65535; 0 picks a free one.'));
 
 const zListen = z
-  .array(z.string().regex(LISTEN_PATTERN, 'Give addresses such as /ip4/0.0.0.0/tcp/4001.'))
+  .array(
+    z
+      .string()
+      .regex(LISTEN_PATTERN, 'Give addresses such as /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/tcp/443/ws.'),
+  )
   .max(ADDRESSES_MAX, `Give at most ${ADDRESSES_MAX} addresses.`);
 
 const zPeers = z

@@ -26,6 +26,7 @@ import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
+import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -103,7 +104,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, links, prekeys, keys, sync, agents } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
   const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
@@ -136,6 +137,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await reminders.start();
       await network.start(handlers({ ...registry, postoffice, network, log, epochs }));
       sync.start();
+      presence.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -144,6 +146,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
+      presence.stop();
       sync.stop();
       links.stop();
       keys.stop();
@@ -224,6 +227,7 @@ function createRegistry(
     onLogChanged(step) {
       sync.logChanged(step);
       keys.check(step.after.id);
+      presence.changed(step.after.id);
       events.onLogChanged(step);
     },
   });
@@ -234,7 +238,10 @@ function createRegistry(
     clock,
     random,
     log,
-    onRotated: () => sync.announcePrekey(),
+    onRotated() {
+      sync.announcePrekey();
+      for (const ns of directory.logs.keys()) presence.changed(ns);
+    },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
@@ -248,13 +255,25 @@ function createRegistry(
     statics: staticPeers(parts.peers),
     prekeys,
     onPrekey: events.onPrekey,
+    onOwnChanged: (ns) => presence.changed(ns),
+  });
+  const presence = new Presence({
+    directory,
+    keys,
+    prekeys,
+    network,
+    signer,
+    clock,
+    random,
+    log,
+    boot: parts.boot,
   });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership };
+  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -291,11 +310,12 @@ function handlers(parts: {
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  presence: Presence;
   epochs: Epochs;
   network: Pick<Network, 'drop'>;
   log: Log;
 }): NetworkHandlers {
-  const { directory, links, sync, invites, standing, postoffice, network, log } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -321,13 +341,15 @@ function handlers(parts: {
         if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
+        presence.linkUp(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
-    linkDown(machine) {
+    linkDown(machine, reason) {
       inDirectory(machine, async () => {
         links.linkDown(machine);
         sync.linkDown(machine);
+        presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
@@ -338,8 +360,11 @@ function handlers(parts: {
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
       else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
-      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'ack' || frame.t === 'refuse')
+        afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'presence') presence.frame(machine, frame);
     },
+    gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),
   };

@@ -2,7 +2,7 @@ import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
-import { digestOf, findStatement, heads, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { findStatement, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
@@ -13,6 +13,7 @@ import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { Directory, LogStep } from './directory.ts';
 import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
+import { logDigest } from './log-digest.ts';
 import { firstPage, pages } from './pages.ts';
 import { PrekeyAsks } from './prekey-asks.ts';
 import { takeStatements } from './take-statements.ts';
@@ -43,6 +44,7 @@ export class DirectorySync {
   readonly #log: Log;
   readonly #prekeys: PrekeyRing;
   readonly #onPrekey: (machine: string) => void;
+  readonly #onOwnChanged: (ns: string) => void;
   /** Revisions of this machine's own rosters, by namespace; each rises with every announcement. */
   readonly #ownRevisions = new Map<string, number>();
   /** The revision of each machine's roster that is held, by `NS/MACHINE`; forgotten with the link. */
@@ -66,6 +68,8 @@ export class DirectorySync {
     prekeys: PrekeyRing;
     /** Called when a machine has told its prekey. */
     onPrekey: (machine: string) => void;
+    /** Called when this machine has something else to say of itself in a namespace, or another key to say it with. */
+    onOwnChanged: (ns: string) => void;
   }) {
     this.#directory = parts.directory;
     this.#prekeyAsks = new PrekeyAsks(parts);
@@ -79,6 +83,7 @@ export class DirectorySync {
     this.#statics = parts.statics;
     this.#prekeys = parts.prekeys;
     this.#onPrekey = parts.onPrekey;
+    this.#onOwnChanged = parts.onOwnChanged;
   }
 
   start(): void {
@@ -108,12 +113,18 @@ export class DirectorySync {
     this.#directory.linked.add(machine);
     this.#network.send(machine, [this.#prekeyFrame()]);
     for (const log of this.#directory.common(machine)) this.#introduce(machine, log);
+    this.#presenceChanged(machine);
   }
 
   linkDown(machine: string): void {
     this.#directory.linked.delete(machine);
     for (const place of this.#revisions.keys())
       if (place.endsWith(`/${machine}`)) this.#revisions.delete(place);
+    this.#presenceChanged(machine);
+  }
+
+  #presenceChanged(machine: string): void {
+    for (const { id } of this.#directory.common(machine)) this.#directory.presenceChanged(id, machine);
   }
 
   /** Resolves when a machine is linked and has told its agents, or after `timeoutMs`. */
@@ -137,6 +148,8 @@ export class DirectorySync {
   announceRoster(ns: string): void {
     this.#ownRevisions.set(ns, this.#ownRevision(ns) + 1);
     this.#tellMembers(ns, this.#sharedFrames(ns, [this.#ownRoster(ns)]));
+    this.#onOwnChanged(ns);
+    this.#directory.presenceChanged(ns, this.#directory.self.peerId);
   }
 
   /**
@@ -334,6 +347,7 @@ export class DirectorySync {
   #keyChanged(ns: string): void {
     const log = this.#directory.logs.get(ns);
     const held = this.#keys.current(ns);
+    this.#onOwnChanged(ns);
     if (!log || !held) return;
     this.#tellMembers(ns, [{ t: 'key', ns, key: held.key }, ...this.#ownFrames(log), { t: 'want', ns }]);
   }
@@ -424,11 +438,6 @@ export class DirectorySync {
       .map((log) => ({ ns: log.id, log: logDigest(log), roster: this.#ownRevision(log.id) }));
     return { t: 'digest', prekey: this.#prekeys.current.seq, namespaces };
   }
-}
-
-/** The same for two machines exactly when they hold the same statements: their heads tell. */
-function logDigest(log: NamespaceLog): Uint8Array {
-  return new Uint8Array(Buffer.from(digestOf(heads(log)), 'hex'));
 }
 
 /** Of what was added what a machine may know that is out by it: its removal, and what came before that. */

@@ -218,6 +218,10 @@ export class WireNetwork implements Network {
     return true;
   }
 
+  wake(): void {}
+
+  nudge(): void {}
+
   drop(peerId: string): void {
     if (this.linked.has(peerId)) this.#wire.part(this, this.#wire.networks.get(peerId)!);
   }
