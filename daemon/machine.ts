@@ -195,6 +195,10 @@ function createDelivery(
     boot,
     retentionMs,
     onReleased,
+    handOff: {
+      claim: (agent, number) => messenger.claim(agent, number),
+      disclaim: (agent, number) => messenger.disclaim(agent, number),
+    },
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
   const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };

@@ -43,9 +43,20 @@ export class MachineMessenger implements Messenger {
     return session;
   }
 
-  /** Messages became visible: whoever waits for them is woken. */
+  /** Messages became visible: whoever waits for them is woken, and given what it was handed. */
   released(released: readonly Released[]): void {
-    for (const agent of new Set(released.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+    for (const { agent, handed } of released) if (handed) this.#desks.get(agent)?.handOver(handed);
+    const others = released.filter(({ handed }) => !handed);
+    for (const agent of new Set(others.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+  }
+
+  /** See HandOff. */
+  claim(agent: string, number: number): boolean {
+    return this.#desks.get(agent)?.claim(number) ?? false;
+  }
+
+  disclaim(agent: string, number: number): void {
+    this.#desks.get(agent)?.disclaim(number);
   }
 
   /** The members of a namespace changed: if this machine is out, nothing will come there that is worth waiting for. */
@@ -79,7 +90,7 @@ export class MachineMessenger implements Messenger {
       agent: agent.id,
       mail,
       clock,
-      confirm: (id, numbers) => postoffice.confirm(id, numbers),
+      onOwed: () => postoffice.tellRead(),
     });
     this.#desks.set(agent.id, desk);
     return desk;

@@ -98,10 +98,10 @@ export class MachineSession implements Session, Consumer {
   }
 
   async #inbox(call: InboxCall): Promise<InboxResult> {
-    await this.#begin();
+    this.#enter();
     const { mail, directory } = this.#parts;
     const other = this.#desk.otherOwner(this);
-    const records = other ? [] : await this.#desk.show(this);
+    const records = other ? [] : await this.#desk.look(this, { confirms: true });
     const pending = await this.#views(records);
     const deferred = await this.#views(await mail.deferred(this.#agent.id, INBOX_SHOWN_MAX));
     const others = listings(directory, this.#agent.ns).filter(({ name }) => name !== this.#agent.name);
@@ -135,7 +135,7 @@ export class MachineSession implements Session, Consumer {
   }
 
   async #wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
-    await this.#begin();
+    this.#enter();
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
@@ -143,23 +143,20 @@ export class MachineSession implements Session, Consumer {
     const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
     try {
-      for (;;) {
+      for (let confirms = true; ; confirms = false) {
         end.throwIfAborted();
         const { arrivals } = this.#desk;
-        const [record] = await this.#desk.show(this, 1);
-        if (record) {
-          const [message] = await this.#views([record]);
-          const more = await this.#desk.unseen();
-          // Nobody is left to read the answer: the message stays unread.
-          if (signal?.aborted || released.aborted || this.ended) {
-            this.#desk.release(this);
-            end.throwIfAborted();
-          }
-          return { status: 'message', message: message!, more };
+        const [found] = await this.#desk.look(this, { limit: 1, confirms });
+        const record = found ?? (await this.#arrival(arrivals, end));
+        if (!record) continue;
+        const [message] = await this.#views([record]);
+        const more = await this.#desk.unseen();
+        // Nobody is left to read the answer: the message stays unread.
+        if (signal?.aborted || released.aborted || this.ended) {
+          this.#desk.release(this);
+          end.throwIfAborted();
         }
-        const log = this.#parts.directory.logs.get(this.#agent.ns);
-        if (log) this.#parts.directory.assertMember(log);
-        await this.#desk.arrival(this, arrivals, end);
+        return { status: 'message', message: message!, more };
       }
     } catch (error) {
       if (signal?.aborted || !end.aborted) throw error;
@@ -175,6 +172,13 @@ export class MachineSession implements Session, Consumer {
       timer.cancel();
       this.lastCallAtMs = this.#parts.clock.now();
     }
+  }
+
+  #arrival(seen: number, end: AbortSignal): Promise<MailRecord | undefined> {
+    const { directory } = this.#parts;
+    const log = directory.logs.get(this.#agent.ns);
+    if (log) directory.assertMember(log);
+    return this.#desk.arrival(this, seen, end);
   }
 
   async attachment(_call: AttachmentCall): Promise<AttachmentResult> {
@@ -248,12 +252,16 @@ export class MachineSession implements Session, Consumer {
 
   /** Every call but close: the session must be open, and what it was shown before is read now. */
   async #begin(): Promise<void> {
+    this.#enter();
+    await this.#desk.confirm(this);
+  }
+
+  #enter(): void {
     if (this.#closed.signal.aborted) throw this.#gone();
     if (this.#stopping.aborted) {
       throw new PatchcordError('stopping', 'The daemon is stopping.', 'Call again in a moment.');
     }
     this.lastCallAtMs = this.#parts.clock.now();
-    await this.#desk.confirm(this);
   }
 
   #gone(): PatchcordError {
