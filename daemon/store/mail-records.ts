@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import type { Chain } from '../../protocol/delivery/hops.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
+import { sha256Hex } from '../../protocol/digest.ts';
 import { COPY_AGE_MS_MAX } from '../../protocol/limits.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
@@ -78,7 +78,7 @@ export const key = {
 };
 
 function hashed(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return sha256Hex(text);
 }
 
 const DAY_MS = 24 * 3_600_000;
