@@ -21,8 +21,11 @@ import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
+import { AgentActivity } from './messenger/activity.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
+import { PresenceEvents } from './messenger/presence-events.ts';
 import { Reminders } from './messenger/reminders.ts';
+import { Watches } from './messenger/watches.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
@@ -40,6 +43,7 @@ import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
 import type { OpenedStore } from './store/open-store.ts';
 import { createRecordSeal } from './store/record-seal.ts';
+import { createKvWatchStore } from './store/watch-store.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
 const FOLLOW_AGAIN_MS = 5_000;
@@ -95,15 +99,17 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
+      presence.changed(after.id);
       messenger.membersChanged(after);
       void follow(after.id);
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents } = registry;
+  const { directory, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
-  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
+  const delivery = createDelivery(parts, registry, { mail, held, care });
+  const { epochs, postoffice, telling, messenger, watches } = delivery;
+  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
   const bundles = createBundles({
     ...registry,
     postoffice,
@@ -130,7 +136,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         messenger.wakeAll();
         postoffice.mended();
       };
-      await reminders.start();
+      await telling.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
       historySweep.start();
@@ -146,7 +152,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       prekeys.stop();
       epochs.stop();
       postoffice.stop();
-      reminders.stop();
+      telling.stop();
       await historySweep.stop();
       await network.stop();
       await care.close();
@@ -164,7 +170,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, prekeys, agents, sync, presence }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -189,9 +195,49 @@ function createDelivery(
     onReleased,
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
-  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };
+  const activity = new AgentActivity({
+    directory,
+    clock,
+    announce(ns) {
+      sync.announceRoster(ns);
+      presence.changed(ns);
+    },
+  });
+  const watches = new Watches({
+    store: createKvWatchStore(care.journal, noticesBy(clock, random)),
+    directory,
+    clock,
+    random,
+    log,
+    onReleased,
+  });
+  presence.on((ns) => watches.presenceChanged(ns));
+  const sending = {
+    mail,
+    postoffice,
+    directory,
+    clock,
+    random,
+    reminders,
+    hopsMax,
+    care,
+    activity,
+    presence,
+  };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
-  return { epochs, postoffice, reminders, messenger };
+  /** What is said when its time has come. */
+  const telling = {
+    async start() {
+      await reminders.start();
+      await watches.start();
+    },
+    stop() {
+      reminders.stop();
+      watches.stop();
+      activity.stop();
+    },
+  };
+  return { epochs, postoffice, telling, messenger, watches };
 }
 
 function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
@@ -212,7 +258,9 @@ function createRegistry(
   events: { onLogChanged: (step: LogStep) => void; onPrekey: (machine: string) => void },
 ) {
   const { signer, network, clock, random, log } = parts;
+  const presence = new PresenceEvents();
   const directory = new Directory({
+    onPresence: (ns) => presence.changed(ns),
     self: { peerId: signer.peerId, label: parts.label, platform: parts.platform },
     store: new DirectoryStore(journal),
     log,
@@ -247,7 +295,7 @@ function createRegistry(
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership };
+  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -303,6 +351,9 @@ function handlers(parts: {
       if (storing.get(machine) === run) storing.delete(machine);
     });
   };
+  const presenceOf = (machine: string): void => {
+    for (const { id } of directory.common(machine)) directory.presenceChanged(id);
+  };
   return {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
@@ -311,12 +362,14 @@ function handlers(parts: {
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
+        presenceOf(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
     linkDown(machine) {
       inDirectory(machine, async () => {
         sync.linkDown(machine);
+        presenceOf(machine);
         postoffice.linkDown(machine);
       });
     },

@@ -73,7 +73,7 @@ export class Agents {
     for (const [hash, owner] of this.#directory.tokens)
       if (owner === agent.id) this.#directory.tokens.delete(hash);
     await this.#release(agent);
-    this.#sync.announceRoster(agent.ns);
+    this.#announce(agent.ns);
   }
 
   /** Claims the names of agents that hold none, where that is possible: this machine was out for a while, or a name became free. */
@@ -92,6 +92,22 @@ export class Agents {
   async arrive(agentId: string, client: string): Promise<void> {
     this.#directory.online.add(agentId);
     await this.#touch(agentId, client);
+  }
+
+  /** What its user has an agent tell, and whether it wants to be disturbed. */
+  async set(agentId: string, change: (agent: LocalAgent) => LocalAgent): Promise<void> {
+    const before = this.#directory.agents.get(agentId);
+    if (!before) return;
+    const after = change(before);
+    // Seen at once, so that a session that comes or goes meanwhile does not store what was set before.
+    this.#directory.agents.set(agentId, after);
+    try {
+      await this.#directory.store.putAgent(after);
+    } catch (error) {
+      if (this.#directory.agents.get(agentId) === after) this.#directory.agents.set(agentId, before);
+      throw error;
+    }
+    this.#announce(after.ns);
   }
 
   /** Its last session closed. */
@@ -177,12 +193,17 @@ export class Agents {
     return role !== undefined && role !== 'keeper' && !log!.claims.has(agent.name);
   }
 
+  #announce(ns: string): void {
+    this.#sync.announceRoster(ns);
+    this.#directory.presenceChanged(ns);
+  }
+
   async #touch(agentId: string, client: string): Promise<void> {
     const agent = this.#directory.agents.get(agentId);
     if (!agent) return;
     const seen: LocalAgent = { ...agent, client, lastSeenMs: this.#clock.now() };
     this.#directory.agents.set(agentId, seen);
-    this.#sync.announceRoster(agent.ns);
+    this.#announce(agent.ns);
     await this.#directory.store.putAgent(seen);
   }
 }

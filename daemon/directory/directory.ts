@@ -5,8 +5,9 @@ import { addStatements, openLog, type NamespaceLog } from '../../protocol/member
 import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
 import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
-import type { AgentCard, Roster } from '../../protocol/roster.ts';
+import type { Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
+import { cardOf, type Place } from './card.ts';
 import type { DirectoryStore, Invite, LocalAgent, LogChange } from './directory-store.ts';
 
 /** A namespace log before and after a change. */
@@ -37,12 +38,17 @@ export class Directory {
   readonly keys = new Map<string, Uint8Array>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
+  /** What agents of this machine with a session do, as it was announced; idle when absent. */
+  readonly doing = new Map<string, 'idle' | 'busy'>();
+  /** Where they work. */
+  readonly places = new Map<string, Place>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
   /** By `NS/MACHINE`. */
   readonly #rosters = new Map<string, Roster>();
   readonly #log: Log;
   readonly #onLogChanged: (step: LogStep) => void;
+  readonly #onPresence: (ns: string) => void;
   /** Logs change one step after another, so that each step starts from what the last one stored. */
   readonly #changing = pLimit(1);
 
@@ -52,11 +58,14 @@ export class Directory {
     log: Log;
     /** Called after each change of a namespace log. */
     onLogChanged: (step: LogStep) => void;
+    /** Called when somebody may have come, gone or changed in a namespace. */
+    onPresence?: (ns: string) => void;
   }) {
     this.self = parts.self;
     this.store = parts.store;
     this.#log = parts.log;
     this.#onLogChanged = parts.onLogChanged;
+    this.#onPresence = parts.onPresence ?? (() => {});
   }
 
   async load(): Promise<void> {
@@ -150,7 +159,13 @@ export class Directory {
   ownRoster(ns: string): Roster {
     const agents = [...this.agents.values()]
       .filter((agent) => agent.ns === ns)
-      .map((agent) => this.#card(agent));
+      .map((agent) =>
+        cardOf(agent, {
+          online: this.online.has(agent.id),
+          doing: this.doing.get(agent.id),
+          place: this.places.get(agent.id),
+        }),
+      );
     agents.sort((a, b) => (a.id < b.id ? -1 : 1));
     return { platform: this.self.platform, agents };
   }
@@ -158,6 +173,12 @@ export class Directory {
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
     await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
+    this.#onPresence(ns);
+  }
+
+  /** Something that this machine knows of presence in a namespace has changed. */
+  presenceChanged(ns: string): void {
+    this.#onPresence(ns);
   }
 
   rosterOf(ns: string, machine: string): Roster | undefined {
@@ -282,14 +303,5 @@ export class Directory {
       }
       this.logs.set(ns, log);
     }
-  }
-
-  #card(agent: LocalAgent): AgentCard {
-    return {
-      id: agent.id,
-      online: this.online.has(agent.id),
-      last_seen: agent.lastSeenMs,
-      client: agent.client,
-    };
   }
 }

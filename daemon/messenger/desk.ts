@@ -1,3 +1,4 @@
+import type { Unseen } from '../../protocol/delivery/wakes.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { INBOX_SHOWN_MAX, LEASE_MS, SESSION_IDLE_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
@@ -28,7 +29,7 @@ export class Desk {
   readonly #confirm: (agent: string, numbers: readonly number[]) => Promise<void>;
   readonly #clock: Clock;
   #owner: Consumer | undefined;
-  #leases: { numbers: Set<number>; timer: Timer } | undefined;
+  #leases: { numbers: Set<number>; urgent: Map<number, 'info' | 'steer'>; timer: Timer } | undefined;
   #waiter: Waiter | undefined;
   /** Counts wakes, so that one between a look and a wait is not missed. */
   #arrivals = 0;
@@ -47,10 +48,21 @@ export class Desk {
     this.#clock = parts.clock;
   }
 
-  /** Pending messages that no session has been shown; only these hold a send back. */
+  /** How many pending messages no session has been shown. */
   async unseen(): Promise<number> {
-    const { pending } = await this.#mail.tally(this.#agent);
-    return Math.max(0, pending - this.leased());
+    const { info, normal, steer } = await this.unseenByUrgency();
+    return info + normal + steer;
+  }
+
+  /** The same by urgency. */
+  async unseenByUrgency(): Promise<Unseen> {
+    const { pending, ...counted } = await this.#mail.tally(this.#agent);
+    const leased = { info: 0, steer: 0 };
+    for (const urgency of this.#leases?.urgent.values() ?? []) leased[urgency] += 1;
+    const unseen = Math.max(0, pending - this.leased());
+    const info = Math.min(unseen, Math.max(0, (counted.info ?? 0) - leased.info));
+    const steer = Math.min(unseen - info, Math.max(0, (counted.steer ?? 0) - leased.steer));
+    return { info, steer, normal: unseen - info - steer };
   }
 
   leased(): number {
@@ -82,7 +94,7 @@ export class Desk {
     const leased = this.#leases?.numbers ?? new Set<number>();
     const records = await this.#mail.show(this.#agent, limit, leased, this.#clock.now());
     // The session may have ended while the store was asked; then nothing was shown to anybody.
-    if (this.#owner === consumer && records.length > 0) this.#lease(records.map(({ number }) => number));
+    if (this.#owner === consumer && records.length > 0) this.#lease(records);
     return records;
   }
 
@@ -113,7 +125,10 @@ export class Desk {
 
   /** Answered, whoever did it: no longer a lease. */
   taken(number: number): void {
-    this.#leases?.numbers.delete(number);
+    if (!this.#leases?.numbers.delete(number)) return;
+    this.#leases.urgent.delete(number);
+    // Whoever counted a moment ago took one too many for leased.
+    this.wake();
   }
 
   /** Gives back what was leased to the session but never reached it. */
@@ -127,14 +142,14 @@ export class Desk {
   /** What was shown to this session is read now. */
   async confirm(consumer: Consumer): Promise<void> {
     if (this.#owner !== consumer || !this.#leases) return;
-    const { numbers, timer } = this.#leases;
+    const { numbers, urgent, timer } = this.#leases;
     timer.cancel();
     this.#leases = undefined;
     try {
       await this.#confirm(this.#agent, [...numbers]);
     } catch (error) {
       // Still unread in the store: the next call confirms it.
-      if (this.#owner === consumer) this.#lease([...numbers]);
+      if (this.#owner === consumer) this.#leaseNumbers(numbers, urgent);
       throw error;
     }
   }
@@ -157,12 +172,19 @@ export class Desk {
     this.#owner = consumer;
   }
 
-  #lease(numbers: readonly number[]): void {
+  #lease(records: readonly MailRecord[]): void {
+    const urgent = new Map<number, 'info' | 'steer'>();
+    for (const { number, message } of records) if (message.urgency) urgent.set(number, message.urgency);
+    this.#leaseNumbers(new Set(records.map(({ number }) => number)), urgent);
+  }
+
+  #leaseNumbers(numbers: ReadonlySet<number>, some: ReadonlyMap<number, 'info' | 'steer'>): void {
     this.#leases?.timer.cancel();
     const all = new Set([...(this.#leases?.numbers ?? []), ...numbers]);
+    const urgent = new Map([...(this.#leases?.urgent ?? []), ...some]);
     const owner = this.#owner!;
     const timer = this.#clock.after(LEASE_MS, () => void this.confirm(owner).catch(() => undefined));
-    this.#leases = { numbers: all, timer };
+    this.#leases = { numbers: all, urgent, timer };
   }
 }
 

@@ -8,6 +8,7 @@ import type {
   UnsendCall,
   WaitCall,
 } from '../../protocol/calls.ts';
+import { endsWait } from '../../protocol/delivery/wakes.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { parseId } from '../../protocol/ids.ts';
 import {
@@ -34,6 +35,7 @@ import { damageWarning } from '../doctor/store-checks.ts';
 import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
 import { peerOf } from '../store/mail-threads.ts';
+import { awaitedAgent } from './awaited-agent.ts';
 import type { Consumer, Desk } from './desk.ts';
 import { reply } from './replying.ts';
 import { send, unsend, type SendingParts, type Speaker } from './sending.ts';
@@ -136,17 +138,21 @@ export class MachineSession implements Session, Consumer {
 
   async #wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
     await this.#begin();
+    const awaited = awaitedAgent(this.#parts.directory, this.#agent, call);
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
     const { signal: released } = this.#released;
     const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
+    const unwatch = awaited && this.#parts.presence.on((ns) => ns === this.#agent.ns && this.#desk.wake());
+    const worksAgain = this.#parts.activity.waiting(this.#agent.id);
     try {
       for (;;) {
         end.throwIfAborted();
         const { arrivals } = this.#desk;
-        const [record] = await this.#desk.show(this, 1);
+        const isWorthIt = endsWait(await this.#desk.unseenByUrgency(), this.#isDnd);
+        const [record] = isWorthIt ? await this.#desk.show(this, 1) : [];
         if (record) {
           const [message] = await this.#views([record]);
           const more = await this.#desk.unseen();
@@ -159,6 +165,8 @@ export class MachineSession implements Session, Consumer {
         }
         const log = this.#parts.directory.logs.get(this.#agent.ns);
         if (log) this.#parts.directory.assertMember(log);
+        const notice = awaited?.();
+        if (notice) return { status: 'notice', notice, more: await this.#desk.unseen() };
         await this.#desk.arrival(this, arrivals, end);
       }
     } catch (error) {
@@ -173,6 +181,8 @@ export class MachineSession implements Session, Consumer {
       };
     } finally {
       timer.cancel();
+      unwatch?.();
+      worksAgain();
       this.lastCallAtMs = this.#parts.clock.now();
     }
   }
@@ -242,6 +252,10 @@ export class MachineSession implements Session, Consumer {
     }
   }
 
+  get #isDnd(): boolean {
+    return this.#parts.directory.agents.get(this.#agent.id)?.dnd === true;
+  }
+
   get #speaker(): Speaker {
     return { agent: this.#agent, byPerson: this.#byPerson };
   }
@@ -253,6 +267,7 @@ export class MachineSession implements Session, Consumer {
       throw new PatchcordError('stopping', 'The daemon is stopping.', 'Call again in a moment.');
     }
     this.lastCallAtMs = this.#parts.clock.now();
+    this.#parts.activity.called(this.#agent.id);
     await this.#desk.confirm(this);
   }
 

@@ -40,6 +40,7 @@ const PAGE = 32;
  *     outbox-size/MACHINE       number: bytes
  *     outbox-number             number: last given
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
+ *     watch/AGENT/ID            Watch: see watch-store.ts
  *     epoch                     number: this machine's; absent in the first
  *     epoch-work                EpochWork: what a new epoch still has to do
  *     resync/MACHINE            Resync: what a machine's new epoch asks of this one

@@ -212,9 +212,9 @@ export interface MailRecord {
 
 /**
  * What a notice tells of: a message that was refused or expired, or how its taking back ended; an answer that is owed,
- * to who owes it (`reminder`) and to who waits for it (`unanswered`).
+ * to who owes it (`reminder`) and to who waits for it (`unanswered`); that another agent is here, or idle (`watch`).
  */
-export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered';
+export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered' | 'watch';
 
 export interface Outgoing {
   ns: string;
@@ -232,6 +232,8 @@ export interface Outgoing {
   /** Longest chain of answers that content may have. Unbounded when absent. */
   hopsMax?: number;
   group?: string;
+  /** Normal unless told otherwise. */
+  urgency?: Message['urgency'];
   /** What becomes of the message that this one answers. */
   mark?: Mark;
   /** This start of the daemon. */
@@ -370,4 +372,7 @@ export interface Tally {
   deferred: number;
   /** Messages that may have been read before this machine was restored, if there are any. */
   doubt?: number;
+  /** Of the unread ones those of an urgency that is not normal, if there are any. */
+  info?: number;
+  steer?: number;
 }

@@ -22,6 +22,7 @@ import type {
   LocalAgentView,
   MemberView,
   NamespaceView,
+  WatchView,
 } from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
@@ -183,6 +184,14 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
   };
 }
 
+export const WATCH: WatchView = {
+  id: 'w1',
+  as: FRONTEND,
+  agent: 'backend@myproject',
+  state: 'idle',
+  expires_at: STARTED_AT,
+};
+
 export interface FakeAdmin extends Admin {
   readonly calls: unknown[][];
   readonly list: LocalAgentView[];
@@ -287,6 +296,22 @@ export function fakeAdmin(): FakeAdmin {
     },
     async agentOfToken(token) {
       return token === AGENT_TOKEN ? FRONTEND : undefined;
+    },
+    async setAgent(address, settings) {
+      note('setAgent', address, settings);
+      return localAgent(address);
+    },
+    async watch(address, watch) {
+      note('watch', address, watch);
+      return { ...WATCH, as: address };
+    },
+    async watches(address) {
+      note('watches', address);
+      return [{ ...WATCH, as: address }];
+    },
+    async unwatch(address, id) {
+      note('unwatch', address, id);
+      return { ...WATCH, as: address, id };
     },
     async peek(address, limit) {
       note('peek', address, limit);
