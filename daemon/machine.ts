@@ -127,7 +127,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     messenger,
     admin,
     bundles,
-    doctor: createDoctor(care),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -137,7 +137,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await telling.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs }));
+      await network.start(handlers({ ...registry, postoffice, log, epochs, clock }));
       sync.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
@@ -333,8 +333,9 @@ function handlers(parts: {
   postoffice: Postoffice;
   epochs: Epochs;
   log: Log;
+  clock: Clock;
 }): NetworkHandlers {
-  const { directory, sync, invites, standing, postoffice, log } = parts;
+  const { directory, sync, invites, standing, postoffice, log, clock } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -358,7 +359,8 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
-    linkUp(machine, { window, epoch }) {
+    linkUp(machine, { window, epoch, atMs }) {
+      if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);

@@ -8,6 +8,7 @@ import {
   zNamespaceView,
   zWatchView,
 } from '../../protocol/admin-views.ts';
+import { zPeerView } from '../../protocol/doctor-view.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
 import { zRole } from '../../protocol/shapes.ts';
 import { zMessageView, zSelf } from '../../protocol/views.ts';
@@ -68,6 +69,8 @@ export const zAgentSettings = z.object({
 export type AgentSettings = z.infer<typeof zAgentSettings>;
 export const zWatchBody = z.object({ agent: zAnyName, state: zWatchedState, ttl_ms: z.number().optional() });
 export const zWatchesAnswer = z.object({ watches: z.array(zWatchView) });
+
+export const zPeersAnswer = z.object({ peers: z.array(zPeerView) });
 
 export const zNamespacesAnswer = z.object({ namespaces: z.array(zNamespaceView) });
 export const zMembersAnswer = z.object({ members: z.array(zMemberView) });

@@ -44,6 +44,8 @@ export class Directory {
   readonly places = new Map<string, Place>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
+  /** How far the clock of a machine was ahead of this one's when they linked last, in milliseconds. */
+  readonly clocks = new Map<string, number>();
   /** By `NS/MACHINE`. */
   readonly #rosters = new Map<string, Roster>();
   readonly #log: Log;

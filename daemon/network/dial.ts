@@ -2,6 +2,7 @@ import type { Connection } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { deadline } from './deadline.ts';
+import type { Tried } from './network.ts';
 
 /** Opens one encrypted connection to one multiaddr. */
 export type DialOne = (address: string, signal: AbortSignal) => Promise<Connection>;
@@ -26,7 +27,7 @@ export function dialFirst(
 ): Promise<Connection> {
   const { promise, resolve, reject } = Promise.withResolvers<Connection>();
   const race = new AbortController();
-  const failures: string[] = [];
+  const failures: Tried[] = [];
   let started = 0;
   let timer: Timer | undefined;
 
@@ -36,14 +37,14 @@ export function dialFirst(
     race.abort(new Error('no longer needed'));
     settle();
   };
-  const onAbort = (): void => finish(() => reject(unreachable([`given up: ${text(signal.reason)}`])));
+  const onAbort = (): void => finish(() => reject(unreachable(failures, `given up: ${text(signal.reason)}`)));
   const won = (connection: Connection): void => {
     if (race.signal.aborted) connection.abort(new Error('another address was faster'));
     else finish(() => resolve(connection));
   };
   const lost = (address: string, error: unknown): void => {
     if (race.signal.aborted) return;
-    failures.push(`${address.replace(/\/p2p\/.*/, '')}: ${text(error)}`);
+    failures.push({ address, error: text(error) });
     if (failures.length === addresses.length) finish(() => reject(unreachable(failures)));
     else startNext();
   };
@@ -57,7 +58,7 @@ export function dialFirst(
   };
 
   if (signal.aborted) onAbort();
-  else if (addresses.length === 0) finish(() => reject(unreachable(['no usable address'])));
+  else if (addresses.length === 0) finish(() => reject(unreachable([], 'no usable address')));
   else {
     signal.addEventListener('abort', onAbort, { once: true });
     startNext();
@@ -82,8 +83,27 @@ async function attempt(
   }
 }
 
-function unreachable(failures: readonly string[]): PatchcordError {
-  return new PatchcordError('peer_unreachable', `Could not connect: ${failures.join('; ').slice(0, 400)}.`);
+/** What each address came to, behind the error that says it in one line. */
+class DialFailure extends Error {
+  readonly tried: readonly Tried[];
+
+  constructor(tried: readonly Tried[]) {
+    super('no address led to a connection');
+    this.tried = tried;
+  }
+}
+
+/** What the addresses came to, of an error that dialFirst threw; of others nothing is known. */
+export function triedOf(error: unknown): readonly Tried[] {
+  const cause = error instanceof PatchcordError ? error.cause : undefined;
+  return cause instanceof DialFailure ? cause.tried : [];
+}
+
+function unreachable(tried: readonly Tried[], why?: string): PatchcordError {
+  const failures = tried.map(({ address, error }) => `${address.replace(/\/p2p\/.*/, '')}: ${error}`);
+  const said = [...failures, ...(why === undefined ? [] : [why])].join('; ').slice(0, 400);
+  const cause = new DialFailure(tried);
+  return new PatchcordError('peer_unreachable', `Could not connect: ${said}.`, '', { cause });
 }
 
 function text(error: unknown): string {

@@ -24,6 +24,7 @@ import type {
   NamespaceView,
   WatchView,
 } from '../../protocol/admin-views.ts';
+import type { PeerView } from '../../protocol/doctor-view.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
 
@@ -183,6 +184,17 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
     },
   };
 }
+
+export const PEER: PeerView = {
+  machine: 'desktop',
+  peer_id: 'q',
+  member: true,
+  linked: false,
+  agents: [],
+  attempts: 2,
+  tried: [{ address: '/ip4/192.0.2.7/tcp/1', error: 'connect ECONNREFUSED', at: STARTED_AT }],
+  findings: [{ state: 'fail', text: 'nobody listens', remedy: 'start it' }],
+};
 
 export const WATCH: WatchView = {
   id: 'w1',
@@ -375,6 +387,9 @@ export const fakeDoctor: Doctor = {
   },
   async repair() {
     return { checks: [{ name: 'store', state: 'warn', text: 'repaired' }] };
+  },
+  async peers() {
+    return [PEER];
   },
   async acknowledge() {},
 };
