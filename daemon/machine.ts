@@ -7,6 +7,7 @@ import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
 import type { Doctor } from './api/doctor.ts';
+import type { Top } from './api/top.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
@@ -42,6 +43,7 @@ import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
 import type { OpenedStore } from './store/open-store.ts';
+import { createTop } from './top/machine-top.ts';
 import { createRecordSeal } from './store/record-seal.ts';
 import { createKvWatchStore } from './store/watch-store.ts';
 
@@ -84,6 +86,7 @@ export interface Machine {
   readonly admin: Admin;
   readonly bundles: Bundles;
   readonly doctor: Doctor;
+  readonly top: Top;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
@@ -128,6 +131,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     admin,
     bundles,
     doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, presence, clock }),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);

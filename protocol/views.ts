@@ -74,7 +74,7 @@ export const zSelf = z.object({
 });
 export type Self = z.infer<typeof zSelf>;
 
-const zAgentView = z.object({
+export const zAgentView = z.object({
   agent: z.string().describe('name@namespace'),
   namespace: z.string(),
   machine: z.string(),

@@ -75,6 +75,8 @@ export interface LinkStatus {
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
+  /** Round trip of the last probe, in milliseconds, where there was one. */
+  rttMs?: number;
   /** Where it is dialled, in no order. */
   addresses?: readonly string[];
   /** What the last attempt met at each address that it came to, when down. */

@@ -13,6 +13,8 @@ import type { Bundles } from '../../daemon/api/bundles.ts';
 import type { Doctor } from '../../daemon/api/doctor.ts';
 import { systemClock } from '../../daemon/clock.ts';
 import type { Clock } from '../../daemon/clock.ts';
+import type { Top } from '../../daemon/api/top.ts';
+import type { TopView } from '../../protocol/top-view.ts';
 import { silentLog } from '../../daemon/log.ts';
 import type { HttpMcp } from '../../mcp/http.ts';
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
@@ -394,6 +396,29 @@ export const fakeDoctor: Doctor = {
   async acknowledge() {},
 };
 
+export const TOP: TopView = {
+  at: STARTED_AT,
+  machine: 'laptop',
+  peer_id: 'p',
+  namespaces: ['myproject'],
+  agents: [],
+  agents_left_out: 0,
+  machines: [],
+  unread: 0,
+  queued: 0,
+  held: 0,
+};
+
+/** Tells of two changes, and then of none. */
+export const fakeTop: Top = {
+  look: async () => TOP,
+  async *follow(signal) {
+    yield TOP;
+    yield { ...TOP, unread: 1 };
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  },
+};
+
 export interface World {
   api: Api;
   messenger: FakeMessenger;
@@ -423,6 +448,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
     bundles: fakeBundles,
     storeCopy: async function* () {},
     doctor: fakeDoctor,
+    top: fakeTop,
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,
