@@ -20,6 +20,7 @@ interface Column<Row> {
 }
 
 const GAP = 2;
+const LAST_WIDTH_MIN = 20;
 
 export function topLines(view: TopView, { columns, rows }: { columns: number; rows: number }): string[] {
   const lines = [
@@ -33,7 +34,7 @@ export function topLines(view: TopView, { columns, rows }: { columns: number; ro
     lines.length <= rows
       ? lines
       : [...lines.slice(0, Math.max(0, rows - 1)), `… ${lines.length - rows + 1} more lines`];
-  return shown.map((line) => fit(line, columns).trimEnd());
+  return shown.map((line) => fit(line.trimEnd(), columns).trimEnd());
 }
 
 /** The same without a terminal to fit into. */
@@ -122,9 +123,9 @@ function table<Row>(all: readonly Column<Row>[], rows: readonly Row[], width: nu
   // What nobody has is left out.
   let shown = all.filter((column) => cells.get(column)!.some((cell) => cell !== ''));
   const total = () => shown.reduce((sum, column) => sum + widths.get(column)! + GAP, 0);
-  // The last column may be cut, as long as something of it is left.
+  // The last column may be cut, as long as enough of it is left to read.
   const last = () => widths.get(shown.at(-1)!)!;
-  while (shown.length > 1 && total() - last() + Math.min(last(), 8) > width) {
+  while (shown.length > 1 && total() - last() + Math.min(last(), LAST_WIDTH_MIN) > width) {
     const lowest = Math.max(...shown.map(({ rank }) => rank));
     shown = shown.filter(({ rank }) => rank !== lowest);
   }
