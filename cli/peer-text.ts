@@ -9,8 +9,8 @@ import { PatchcordError } from '../protocol/errors.ts';
 const TEXT_LENGTH_MAX = 1_000;
 
 /** A member that is not linked: worth a word unasked. One that was removed is not expected. */
-export function isAway({ member, linked }: PeerView): boolean {
-  return member && !linked;
+export function isAway({ member, linked, online }: PeerView): boolean {
+  return member && !linked && !online;
 }
 
 export function isWell({ findings }: PeerView): boolean {

@@ -17,6 +17,7 @@ import { DirectoryStore } from './directory/directory-store.ts';
 import { Invites } from './directory/invites.ts';
 import { Joining } from './directory/joining.ts';
 import { Membership } from './directory/membership.ts';
+import { MeshLinks } from './directory/mesh-links.ts';
 import { NamespaceKeys } from './directory/namespace-keys.ts';
 import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
@@ -24,11 +25,11 @@ import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
 import { AgentActivity } from './messenger/activity.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
-import { PresenceEvents } from './messenger/presence-events.ts';
 import { Reminders } from './messenger/reminders.ts';
 import { Watches } from './messenger/watches.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
+import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -74,6 +75,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
+  linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -102,13 +105,13 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
-      presence.changed(after.id);
+      directory.presenceChanged(after.id, signer.peerId);
       messenger.membersChanged(after);
       void follow(after.id);
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents, presence } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const delivery = createDelivery(parts, registry, { mail, held, care });
   const { epochs, postoffice, telling, messenger, watches } = delivery;
@@ -131,7 +134,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     admin,
     bundles,
     doctor: createDoctor(care, { directory, network, mail, clock }),
-    top: createTop({ directory, network, mail, held, presence, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -141,8 +144,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await telling.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs, clock }));
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock }));
       sync.start();
+      presence.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -151,7 +155,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
+      presence.stop();
       sync.stop();
+      links.stop();
       keys.stop();
       prekeys.stop();
       epochs.stop();
@@ -174,7 +180,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents, sync, presence }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents, sync }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -189,6 +195,7 @@ function createDelivery(
     held,
     network,
     directory,
+    links,
     prekeys,
     signer,
     clock,
@@ -202,10 +209,7 @@ function createDelivery(
   const activity = new AgentActivity({
     directory,
     clock,
-    announce(ns) {
-      sync.announceRoster(ns);
-      presence.changed(ns);
-    },
+    announce: (ns) => sync.announceRoster(ns),
   });
   const watches = new Watches({
     store: createKvWatchStore(care.journal, noticesBy(clock, random)),
@@ -215,7 +219,7 @@ function createDelivery(
     log,
     onReleased,
   });
-  presence.on((ns) => watches.presenceChanged(ns));
+  directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
   const sending = {
     mail,
     postoffice,
@@ -226,7 +230,6 @@ function createDelivery(
     hopsMax,
     care,
     activity,
-    presence,
   };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
   /** What is said when its time has come. */
@@ -262,29 +265,33 @@ function createRegistry(
   events: { onLogChanged: (step: LogStep) => void; onPrekey: (machine: string) => void },
 ) {
   const { signer, network, clock, random, log } = parts;
-  const presence = new PresenceEvents();
   const directory = new Directory({
-    onPresence: (ns) => presence.changed(ns),
     self: { peerId: signer.peerId, label: parts.label, platform: parts.platform },
     store: new DirectoryStore(journal),
     log,
     onLogChanged(step) {
       sync.logChanged(step);
       keys.check(step.after.id);
+      presence.changed(step.after.id);
       events.onLogChanged(step);
     },
   });
+  const links = new MeshLinks({ directory, clock, random, linksMax: parts.linksMax });
   const prekeys = new PrekeyRing({
     file: parts.prekeyFile,
     signer,
     clock,
     random,
     log,
-    onRotated: () => sync.announcePrekey(),
+    onRotated() {
+      sync.announcePrekey();
+      for (const ns of directory.logs.keys()) presence.changed(ns);
+    },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    links,
     keys,
     network,
     clock,
@@ -293,13 +300,25 @@ function createRegistry(
     statics: staticPeers(parts.peers),
     prekeys,
     onPrekey: events.onPrekey,
+    onOwnChanged: (ns) => presence.changed(ns),
+  });
+  const presence = new Presence({
+    directory,
+    keys,
+    prekeys,
+    network,
+    signer,
+    clock,
+    random,
+    log,
+    boot: parts.boot,
   });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
+  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -331,15 +350,18 @@ function followerOf(parts: {
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
+  links: MeshLinks;
   sync: DirectorySync;
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  presence: Presence;
   epochs: Epochs;
+  network: Pick<Network, 'drop'>;
   log: Log;
   clock: Clock;
 }): NetworkHandlers {
-  const { directory, sync, invites, standing, postoffice, log, clock } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -356,9 +378,6 @@ function handlers(parts: {
       if (storing.get(machine) === run) storing.delete(machine);
     });
   };
-  const presenceOf = (machine: string): void => {
-    for (const { id } of directory.common(machine)) directory.presenceChanged(id);
-  };
   return {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
@@ -366,27 +385,33 @@ function handlers(parts: {
     linkUp(machine, { window, epoch, atMs }) {
       if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
+        if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
-        presenceOf(machine);
+        presence.linkUp(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
-    linkDown(machine) {
+    linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        links.linkDown(machine);
         sync.linkDown(machine);
-        presenceOf(machine);
+        presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
     frame(machine: string, frame: Frame) {
+      if (!isSyncFrame(frame)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
       else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
-      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'ack' || frame.t === 'refuse')
+        afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'presence') presence.frame(machine, frame);
     },
+    gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),
   };

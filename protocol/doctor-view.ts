@@ -34,6 +34,7 @@ export const zPeerView = z.object({
   peer_id: z.string(),
   member: z.boolean().describe('it shares a namespace with this machine'),
   linked: z.boolean(),
+  online: z.boolean().describe('here, as far as is known: linked, or seen through others'),
   agents: z.array(z.string()),
   attempts: z.number().int().describe('dials since it was linked last'),
   clock_ahead_ms: z.number().int().optional().describe('of its clock, when they linked last'),

@@ -73,7 +73,7 @@ export class Agents {
     for (const [hash, owner] of this.#directory.tokens)
       if (owner === agent.id) this.#directory.tokens.delete(hash);
     await this.#release(agent);
-    this.#announce(agent.ns);
+    this.#sync.announceRoster(agent.ns);
   }
 
   /** Claims the names of agents that hold none, where that is possible: this machine was out for a while, or a name became free. */
@@ -107,7 +107,7 @@ export class Agents {
       if (this.#directory.agents.get(agentId) === after) this.#directory.agents.set(agentId, before);
       throw error;
     }
-    this.#announce(after.ns);
+    this.#sync.announceRoster(after.ns);
   }
 
   /** Its last session closed. */
@@ -193,17 +193,12 @@ export class Agents {
     return role !== undefined && role !== 'keeper' && !log!.claims.has(agent.name);
   }
 
-  #announce(ns: string): void {
-    this.#sync.announceRoster(ns);
-    this.#directory.presenceChanged(ns);
-  }
-
   async #touch(agentId: string, client: string): Promise<void> {
     const agent = this.#directory.agents.get(agentId);
     if (!agent) return;
     const seen: LocalAgent = { ...agent, client, lastSeenMs: this.#clock.now() };
     this.#directory.agents.set(agentId, seen);
-    this.#announce(agent.ns);
+    this.#sync.announceRoster(agent.ns);
     await this.#directory.store.putAgent(seen);
   }
 }

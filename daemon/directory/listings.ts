@@ -98,8 +98,7 @@ function listingOf(directory: Directory, ns: string, name: string, claim: Claim)
   const { machine, agent: id } = claim;
   const roster = directory.rosterOf(ns, machine);
   const card = roster?.agents.find((one) => one.id === id);
-  const reachable = machine === directory.self.peerId || directory.linked.has(machine);
-  const online = reachable && card?.online === true;
+  const online = card?.online === true && directory.isHere(ns, machine);
   return {
     id,
     name,

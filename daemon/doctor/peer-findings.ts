@@ -9,6 +9,8 @@ export interface PeerFacts {
   /** Namespaces that one of the two is out of. */
   left: readonly { namespace: string; who: 'here' | 'there'; text: string }[];
   up: boolean;
+  /** Other members say that it is here. */
+  isHere?: boolean;
   /** In use. */
   address?: string | undefined;
   /** Where it is known to be, best first. */
@@ -120,6 +122,14 @@ function linkFinding({ address = 'an unknown address' }: PeerFacts): Finding {
 
 function notLinked(peer: PeerFacts, own: OwnFacts): Finding[] {
   const findings: Finding[] = [];
+  if (peer.isHere) {
+    findings.push({
+      state: 'ok',
+      text: 'it is here: seen through other members, and mail goes through them',
+    });
+    // In a large namespace not everybody is linked with everybody.
+    if (peer.attempts === 0) return findings;
+  }
   if (peer.refusedAtMs !== undefined) {
     findings.push({
       state: 'fail',

@@ -25,7 +25,6 @@ import type { Accepted, MailStore, Outgoing } from '../store/mail-store.ts';
 import type { AgentActivity } from './activity.ts';
 import type { Desk } from './desk.ts';
 import { loopGuard } from './loop-guard.ts';
-import type { PresenceEvents } from './presence-events.ts';
 import { isoTime, messageView } from './views.ts';
 
 /** A send to a machine that is linked tells how far it came within this time; it is queued safely before. */
@@ -47,7 +46,6 @@ export interface SendingParts {
   care: Pick<StoreCare, 'unseen'>;
   /** Told what sessions do. */
   activity: Pick<AgentActivity, 'opened' | 'called' | 'waiting' | 'left'>;
-  presence: PresenceEvents;
 }
 
 /** Who says something, and whether a person has it say so. */

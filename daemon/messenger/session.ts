@@ -145,7 +145,8 @@ export class MachineSession implements Session, Consumer {
     const { signal: released } = this.#released;
     const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
-    const unwatch = awaited && this.#parts.presence.on((ns) => ns === this.#agent.ns && this.#desk.wake());
+    const look = (ns: string): void => void (ns === this.#agent.ns && this.#desk.wake());
+    const unwatch = awaited && this.#parts.directory.onPresenceChanged(look);
     const worksAgain = this.#parts.activity.waiting(this.#agent.id);
     try {
       for (;;) {

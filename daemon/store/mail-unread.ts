@@ -35,7 +35,7 @@ export function withUrgent(tally: StoredTally, urgency: Message['urgency'], by: 
 
 /** Takes messages of an agent out of what waits unread, or in doubt, and out of the counts. */
 export async function leaveUnread(tx: Tx, agent: string, records: readonly MailRecord[]): Promise<void> {
-  let tally = await readTally(tx, agent);
+  let tally = { ...(await readTally(tx, agent)) };
   const bySender = new Map<string, number>();
   for (const { number, doubt, message, notice } of records) {
     if (doubt) {

@@ -4,7 +4,6 @@ import type { Top } from '../api/top.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import { listings } from '../directory/listings.ts';
-import type { PresenceEvents } from '../messenger/presence-events.ts';
 import { agentView, isoTime } from '../messenger/views.ts';
 import type { LinkStatus, Network } from '../network/network.ts';
 import type { HeldStore } from '../store/held-store.ts';
@@ -18,7 +17,6 @@ export interface TopParts {
   network: Network;
   mail: Pick<MailStore, 'tally' | 'outboxCount'>;
   held: Pick<HeldStore, 'recipients'>;
-  presence: PresenceEvents;
   clock: Clock;
 }
 
@@ -75,14 +73,14 @@ function linkView(
 }
 
 async function* follow(parts: TopParts, signal: AbortSignal): AsyncGenerator<TopView> {
-  const { presence, clock } = parts;
+  const { directory, clock } = parts;
   let changed = true;
   let wake = (): void => {};
   const note = (): void => {
     changed = true;
     wake();
   };
-  const off = presence.on(note);
+  const off = directory.onPresenceChanged(note);
   signal.addEventListener('abort', note);
   let said = '';
   try {

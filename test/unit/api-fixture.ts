@@ -192,6 +192,7 @@ export const PEER: PeerView = {
   peer_id: 'q',
   member: true,
   linked: false,
+  online: false,
   agents: [],
   attempts: 2,
   tried: [{ address: '/ip4/192.0.2.7/tcp/1', error: 'connect ECONNREFUSED', at: STARTED_AT }],
