@@ -13,6 +13,8 @@ export interface PeerFacts {
   isHere?: boolean;
   /** In use. */
   address?: string | undefined;
+  /** Label of the machine that passes the link's bytes on, when one does. */
+  relay?: string | undefined;
   /** Where it is known to be, best first. */
   addresses: readonly string[];
   /** What the last attempt met, by address. */
@@ -115,8 +117,8 @@ function noNamespace({ left }: PeerFacts): Finding {
   return { state: 'fail', text: left.map(({ text }) => text).join('; '), remedy };
 }
 
-function linkFinding({ address = 'an unknown address' }: PeerFacts): Finding {
-  const way = address.includes('/p2p-circuit') ? 'through a relay' : 'directly';
+function linkFinding({ address = 'an unknown address', relay }: PeerFacts): Finding {
+  const way = relay === undefined ? 'directly' : `through the relay ${relay}`;
   return { state: 'ok', text: `linked ${way}, at ${address}` };
 }
 

@@ -47,6 +47,7 @@ async function factsOf(
     up: link?.up ?? false,
     isHere: namespaces.some(({ id }) => directory.isHere(id, machine)),
     address: link?.address,
+    relay: link?.relay && labelOf(directory, link.relay),
     addresses: link?.addresses ?? known,
     tried: link?.tried ?? [],
     attempts: link?.attempts ?? 0,

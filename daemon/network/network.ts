@@ -88,6 +88,8 @@ export interface LinkStatus {
   up: boolean;
   /** The address in use, when up. */
   address?: string;
+  /** The machine that passes the link's bytes on, when one does. */
+  relay?: string;
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;

@@ -56,7 +56,7 @@ async function look({ directory, network, mail, held, clock }: TopParts): Promis
 
 function linkView(
   directory: Directory,
-  { peerId, up, address, lastError, rttMs }: LinkStatus,
+  { peerId, up, address, relay, lastError, rttMs }: LinkStatus,
 ): Omit<TopView['machines'][number], 'queued' | 'held'> {
   const [log] = directory.common(peerId);
   return {
@@ -65,7 +65,7 @@ function linkView(
     up,
     ...(address !== undefined && {
       address,
-      via: address.includes('/p2p-circuit') ? ('relay' as const) : ('direct' as const),
+      via: relay === undefined ? ('direct' as const) : ('relay' as const),
     }),
     ...(rttMs !== undefined && { rtt_ms: rttMs }),
     ...(lastError !== undefined && { last_error: lastError }),
