@@ -41,6 +41,7 @@ const PAGE = 32;
  *     outbox-number             OutboxNumbers
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
  *     owed/MACHINE/AGENT/N      time: a message of that machine was read then, and it is still to be told
+ *     watch/AGENT/ID            Watch: see watch-store.ts
  *     epoch                     number: this machine's; absent in the first
  *     epoch-work                EpochWork: what a new epoch still has to do
  *     resync/MACHINE            Resync: what a machine's new epoch asks of this one

@@ -115,7 +115,9 @@ export class MemoryKv implements Kv {
       const table = this.#byWord.get(word);
       return table ? [table] : [];
     }
-    return this.#tables.filter((table) => table.word < to && (table.word >= from || from.startsWith(table.word)));
+    return this.#tables.filter(
+      (table) => table.word < to && (table.word >= from || from.startsWith(table.word)),
+    );
   }
 }
 

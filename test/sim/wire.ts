@@ -314,7 +314,6 @@ export class SimWire {
   }
 }
 
-
 function split(pair: string): [string, string] {
   const [a = '', b = ''] = pair.split(' ');
   return [a, b];
