@@ -161,6 +161,7 @@ async function startMachine(
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
     hopsMax: config.hopsMax,
+    linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });
   run.stopLater('machine', () => machine.stop());
