@@ -8,7 +8,7 @@ type LinkView = StatusView['links'][number];
 const DEADLINE_MS = 15_000;
 
 /** How one machine sees its link with another. */
-async function linkOf(machine: DaemonProcess, other: DaemonProcess): Promise<LinkView | undefined> {
+export async function linkOf(machine: DaemonProcess, other: DaemonProcess): Promise<LinkView | undefined> {
   const { links } = await machine.client().status();
   return links.find(({ peer_id: peer }) => peer === other.info!.peerId);
 }
