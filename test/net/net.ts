@@ -149,7 +149,7 @@ export class Lan {
   }
 }
 
-/** A computer with one cable. */
+/** A computer with one cable, or two. */
 export class Host {
   readonly label: string;
   readonly namespace: Namespace;
@@ -165,6 +165,8 @@ export class Host {
     this.#net = net;
     this.#lan = lan;
     ({ port: this.#port, address: this.#address } = lan.attach(namespace, 'eth0', last));
+    // As systems that manage networks do: a cable that was pulled leads nowhere.
+    namespace.run('sysctl', '-qw', 'net.ipv4.conf.all.ignore_routes_with_linkdown=1');
     this.#route();
   }
 
@@ -185,6 +187,12 @@ export class Host {
     this.#route();
   }
 
+  /** Gives it a second cable, which carries what leads out of its networks while the first one does not. */
+  alsoInto(lan: Lan): void {
+    lan.attach(this.namespace, 'eth1');
+    this.namespace.ip('route', 'add', 'default', 'via', `${lan.prefix}.${GATEWAY}`, 'metric', '200');
+  }
+
   /** Carries it to another network, where it gets another address. */
   moveTo(lan: Lan, last?: number): void {
     this.namespace.ip('link', 'delete', 'eth0');
@@ -193,7 +201,7 @@ export class Host {
     this.#route();
   }
 
-  /** Pulls its cable, or plugs it back in. */
+  /** Pulls its first cable, or plugs it back in. */
   plugged(isPlugged: boolean): void {
     this.#lan.carry(this.#port, isPlugged);
   }
