@@ -3,8 +3,11 @@ import type { BatchMarks } from './batch-marks.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
 import type { RecordSeal } from './record-seal.ts';
 
-/** Bounds of what is kept in memory of committed records. */
-const RECENT_MAX = 2_000;
+/**
+ * Bounds of what is kept in memory of committed records: those of the messages that are on their way. V8 lets tens of
+ * megabytes of what falls out of a larger cache lie about.
+ */
+const RECENT_MAX = 256;
 const RECENT_SIZE_BYTES_MAX = 4_096;
 /** Where the bytes of records that do not open are kept. */
 export const QUARANTINE = 'quarantine/';
