@@ -5,8 +5,9 @@ import { addStatements, openLog, type NamespaceLog } from '../../protocol/member
 import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
 import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
-import type { AgentCard, Roster } from '../../protocol/roster.ts';
+import type { Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
+import { cardOf, type Place } from './card.ts';
 import type { DirectoryStore, Invite, LocalAgent, LogChange } from './directory-store.ts';
 
 /** A namespace log before and after a change. */
@@ -17,6 +18,9 @@ export interface LogStep {
   /** The machine that told the statements, unless they were made here. */
   from: string | undefined;
 }
+
+/** Told that agents of a namespace may have come, gone or changed: those of one machine. */
+export type PresenceListener = (ns: string, agentIds: readonly string[]) => void;
 
 /**
  * Who is where: namespaces with their members, what machines announce of their agents, prekeys and addresses. It
@@ -37,8 +41,17 @@ export class Directory {
   readonly keys = new Map<string, Uint8Array>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
+  /** What agents of this machine with a session do, as it was announced; idle when absent. */
+  readonly doing = new Map<string, 'idle' | 'busy'>();
+  /** Where they work. */
+  readonly places = new Map<string, Place>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
+  /** How far the clock of a machine was ahead of this one's when they linked last, in milliseconds. */
+  readonly clocks = new Map<string, number>();
+  /** What presence knows of a machine; undefined where it knows nothing, or does not run. */
+  presence: (ns: string, machine: string) => boolean | undefined = () => undefined;
+  readonly #presenceListeners = new Set<PresenceListener>();
   /** By `NS/MACHINE`. */
   readonly #rosters = new Map<string, Roster>();
   readonly #log: Log;
@@ -146,11 +159,35 @@ export class Directory {
     return (log?.members.get(machine) ?? log?.removed.get(machine))?.label ?? machine.slice(-8);
   }
 
+  /** Whether a machine is here now, as far as is known. */
+  isHere(ns: string, machine: string): boolean {
+    return machine === this.self.peerId || (this.presence(ns, machine) ?? this.linked.has(machine));
+  }
+
+  /** Calls the listener whenever agents may have come, gone or changed; returns what ends that. */
+  onPresenceChanged(listener: PresenceListener): () => void {
+    this.#presenceListeners.add(listener);
+    return () => void this.#presenceListeners.delete(listener);
+  }
+
+  /** A machine came, went, or tells something else of its agents. */
+  presenceChanged(ns: string, machine: string): void {
+    if (this.#presenceListeners.size === 0) return;
+    const ids = this.rosterOf(ns, machine)?.agents.map(({ id }) => id) ?? [];
+    for (const listener of this.#presenceListeners) listener(ns, ids);
+  }
+
   /** What this machine announces in a namespace. */
   ownRoster(ns: string): Roster {
     const agents = [...this.agents.values()]
       .filter((agent) => agent.ns === ns)
-      .map((agent) => this.#card(agent));
+      .map((agent) =>
+        cardOf(agent, {
+          online: this.online.has(agent.id),
+          doing: this.doing.get(agent.id),
+          place: this.places.get(agent.id),
+        }),
+      );
     agents.sort((a, b) => (a.id < b.id ? -1 : 1));
     return { platform: this.self.platform, agents };
   }
@@ -158,6 +195,7 @@ export class Directory {
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
     await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
+    this.presenceChanged(ns, machine);
   }
 
   rosterOf(ns: string, machine: string): Roster | undefined {
@@ -282,14 +320,5 @@ export class Directory {
       }
       this.logs.set(ns, log);
     }
-  }
-
-  #card(agent: LocalAgent): AgentCard {
-    return {
-      id: agent.id,
-      online: this.online.has(agent.id),
-      last_seen: agent.lastSeenMs,
-      client: agent.client,
-    };
   }
 }

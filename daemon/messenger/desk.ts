@@ -1,3 +1,4 @@
+import type { Unseen, Urgency } from '../../protocol/delivery/wakes.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { INBOX_SHOWN_MAX, LEASE_MS, SESSION_IDLE_MS } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
@@ -13,9 +14,16 @@ export interface Consumer {
 
 interface Waiter {
   consumer: Consumer;
+  takes(urgency: Urgency): boolean;
   /** The message that is being stored and goes to it. */
   claimed?: number;
   wake(handed?: MailRecord): void;
+}
+
+/** What a session was shown: numbers of messages, and the urgency of those that are not normal. */
+interface Leased {
+  numbers: Set<number>;
+  urgent: Map<number, 'info' | 'steer'>;
 }
 
 /**
@@ -34,7 +42,7 @@ export class Desk {
   #owner: Consumer | undefined;
   /** What no look shows now: leased, being confirmed, or on its way to who waits. */
   readonly #kept = new Set<number>();
-  #leases: { numbers: Set<number>; timer: Timer } | undefined;
+  #leases: (Leased & { timer: Timer }) | undefined;
   #waiter: Waiter | undefined;
   /** Counts wakes, so that one between a look and a wait is not missed. */
   #arrivals = 0;
@@ -54,10 +62,21 @@ export class Desk {
     this.#clock = parts.clock;
   }
 
-  /** Pending messages that no session has been shown; only these hold a send back. */
+  /** How many pending messages no session has been shown. */
   async unseen(): Promise<number> {
-    const { pending } = await this.#mail.tally(this.#agent);
-    return Math.max(0, pending - this.leased());
+    const { info, normal, steer } = await this.unseenByUrgency();
+    return info + normal + steer;
+  }
+
+  /** The same by urgency. */
+  async unseenByUrgency(): Promise<Unseen> {
+    const { pending, ...counted } = await this.#mail.tally(this.#agent);
+    const leased = { info: 0, steer: 0 };
+    for (const urgency of this.#leases?.urgent.values() ?? []) leased[urgency] += 1;
+    const unseen = Math.max(0, pending - this.leased());
+    const info = Math.min(unseen, Math.max(0, (counted.info ?? 0) - leased.info));
+    const steer = Math.min(unseen - info, Math.max(0, (counted.steer ?? 0) - leased.steer));
+    return { info, steer, normal: unseen - info - steer };
   }
 
   leased(): number {
@@ -98,21 +117,25 @@ export class Desk {
       return { owed: looked.owed, value: looked.records };
     });
     // The session may have ended while the store was asked; then nothing was shown to anybody.
-    if (this.#owner === consumer && records.length > 0) this.#lease(records.map(({ number }) => number));
+    if (this.#owner === consumer && records.length > 0) this.#lease(leaseOf(records));
     return records;
   }
 
   /**
-   * Resolves when there are more arrivals than `seen`, with the message if one was handed to this session; rejects when
-   * the signal aborts. One wait at a time.
+   * Resolves when there are more arrivals than `seen`, with the message if one was handed to this session, which `takes`
+   * those of some urgency; rejects when the signal aborts. One wait at a time.
    */
-  async arrival(consumer: Consumer, seen: number, signal: AbortSignal): Promise<MailRecord | undefined> {
+  async arrival(
+    consumer: Consumer,
+    seen: number,
+    { takes, signal }: { takes: (urgency: Urgency) => boolean; signal: AbortSignal },
+  ): Promise<MailRecord | undefined> {
     this.#own(consumer);
     if (this.#waiter) throw inUse(this.#waiter.consumer);
     signal.throwIfAborted();
     if (this.#arrivals !== seen) return undefined;
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { consumer, wake: (handed) => end(() => resolve(handed)) };
+      const waiter: Waiter = { consumer, takes, wake: (handed) => end(() => resolve(handed)) };
       const aborted = () => end(() => reject(signal.reason));
       const end = (finish: () => void) => {
         signal.removeEventListener('abort', aborted);
@@ -132,8 +155,9 @@ export class Desk {
   }
 
   /** Whether the session that waits, if any, takes the message that is about to be stored under this number. */
-  claim(number: number): boolean {
+  claim(number: number, urgency: Urgency): boolean {
     if (!this.#waiter || this.#waiter.claimed !== undefined || this.#kept.size > 0) return false;
+    if (!this.#waiter.takes(urgency)) return false;
     this.#waiter.claimed = number;
     this.#kept.add(number);
     return true;
@@ -145,7 +169,7 @@ export class Desk {
     if (waiter?.claimed !== record.number) return this.wake();
     this.#arrivals += 1;
     waiter.wake(record);
-    this.#lease([record.number]);
+    this.#lease(leaseOf([record]));
   }
 
   /** It could not be stored. */
@@ -158,14 +182,17 @@ export class Desk {
 
   /** Answered, whoever did it: no longer a lease. */
   taken(number: number): void {
-    this.#leases?.numbers.delete(number);
     this.#kept.delete(number);
+    if (!this.#leases?.numbers.delete(number)) return;
+    this.#leases.urgent.delete(number);
+    // Whoever counted a moment ago took one too many for leased.
+    this.wake();
   }
 
   /** Gives back what was leased to the session but never reached it. */
   release(consumer: Consumer): void {
     if (this.#owner !== consumer || !this.#leases) return;
-    this.#giveBack(this.#endLeases());
+    this.#giveBack(this.#endLeases().numbers);
     this.wake();
   }
 
@@ -181,7 +208,7 @@ export class Desk {
   /** The session ended: what it was shown and did not confirm is pending again. */
   leave(consumer: Consumer): void {
     if (this.#owner !== consumer) return;
-    this.#giveBack(this.#endLeases());
+    this.#giveBack(this.#endLeases().numbers);
     this.#owner = undefined;
     this.wake();
   }
@@ -192,29 +219,29 @@ export class Desk {
     confirms: boolean,
     run: (read: number[]) => Promise<{ owed: boolean; value: T }>,
   ): Promise<T> {
-    const read = confirms ? this.#endLeases() : [];
+    const shown: Leased = confirms ? this.#endLeases() : { numbers: new Set(), urgent: new Map() };
     try {
-      const { owed, value } = await run(read);
-      this.#giveBack(read);
+      const { owed, value } = await run([...shown.numbers]);
+      this.#giveBack(shown.numbers);
       if (owed) this.#onOwed();
       return value;
     } catch (error) {
       // Still unread in the store: the next call confirms it.
-      if (this.#owner === consumer && read.length > 0) this.#lease(read);
-      else this.#giveBack(read);
+      if (this.#owner === consumer && shown.numbers.size > 0) this.#lease(shown);
+      else this.#giveBack(shown.numbers);
       throw error;
     }
   }
 
   /** What was leased; it stays out of sight until it is given back or read. */
-  #endLeases(): number[] {
+  #endLeases(): Leased {
     this.#leases?.timer.cancel();
-    const numbers = [...(this.#leases?.numbers ?? [])];
+    const leased: Leased = this.#leases ?? { numbers: new Set(), urgent: new Map() };
     this.#leases = undefined;
-    return numbers;
+    return leased;
   }
 
-  #giveBack(numbers: readonly number[]): void {
+  #giveBack(numbers: ReadonlySet<number>): void {
     for (const number of numbers) this.#kept.delete(number);
   }
 
@@ -227,14 +254,21 @@ export class Desk {
     this.#owner = consumer;
   }
 
-  #lease(numbers: readonly number[]): void {
+  #lease({ numbers, urgent: some }: Leased): void {
     this.#leases?.timer.cancel();
     for (const number of numbers) this.#kept.add(number);
     const all = new Set([...(this.#leases?.numbers ?? []), ...numbers]);
+    const urgent = new Map([...(this.#leases?.urgent ?? []), ...some]);
     const owner = this.#owner!;
     const timer = this.#clock.after(LEASE_MS, () => void this.confirm(owner).catch(() => undefined));
-    this.#leases = { numbers: all, timer };
+    this.#leases = { numbers: all, urgent, timer };
   }
+}
+
+function leaseOf(records: readonly MailRecord[]): Leased {
+  const urgent = new Map<number, 'info' | 'steer'>();
+  for (const { number, message } of records) if (message.urgency) urgent.set(number, message.urgency);
+  return { numbers: new Set(records.map(({ number }) => number)), urgent };
 }
 
 function inUse(owner: Consumer): PatchcordError {

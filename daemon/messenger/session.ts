@@ -8,6 +8,7 @@ import type {
   UnsendCall,
   WaitCall,
 } from '../../protocol/calls.ts';
+import { disturbs, endsWait, type Urgency } from '../../protocol/delivery/wakes.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { parseId } from '../../protocol/ids.ts';
 import {
@@ -34,6 +35,7 @@ import { damageWarning } from '../doctor/store-checks.ts';
 import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
 import { peerOf } from '../store/mail-threads.ts';
+import { awaitedAgent } from './awaited-agent.ts';
 import type { Consumer, Desk } from './desk.ts';
 import { reply } from './replying.ts';
 import { send, unsend, type SendingParts, type Speaker } from './sending.ts';
@@ -136,17 +138,25 @@ export class MachineSession implements Session, Consumer {
 
   async #wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
     this.#enter();
+    const awaited = awaitedAgent(this.#parts.directory, this.#agent, call);
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
     const { signal: released } = this.#released;
     const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
+    const look = (ns: string): void => void (ns === this.#agent.ns && this.#desk.wake());
+    const unwatch = awaited && this.#parts.directory.onPresenceChanged(look);
+    const worksAgain = this.#parts.activity.waiting(this.#agent.id);
     try {
       for (let confirms = true; ; confirms = false) {
         end.throwIfAborted();
         const { arrivals } = this.#desk;
-        const [found] = await this.#desk.look(this, { limit: 1, confirms });
+        // What was shown before is read now, in the batch of this look, also when nothing is worth an end.
+        const isWorthIt = endsWait(await this.#desk.unseenByUrgency(), this.#isDnd);
+        const [found] = await this.#desk.look(this, { limit: isWorthIt ? 1 : 0, confirms });
+        const notice = found ? undefined : this.#noticed(awaited);
+        if (notice) return { status: 'notice', notice, more: await this.#desk.unseen() };
         const record = found ?? (await this.#arrival(arrivals, end));
         if (!record) continue;
         const [message] = await this.#views([record]);
@@ -170,15 +180,22 @@ export class MachineSession implements Session, Consumer {
       };
     } finally {
       timer.cancel();
+      unwatch?.();
+      worksAgain();
       this.lastCallAtMs = this.#parts.clock.now();
     }
   }
 
-  #arrival(seen: number, end: AbortSignal): Promise<MailRecord | undefined> {
+  #noticed(awaited: ReturnType<typeof awaitedAgent>): WaitResult['notice'] {
     const { directory } = this.#parts;
     const log = directory.logs.get(this.#agent.ns);
     if (log) directory.assertMember(log);
-    return this.#desk.arrival(this, seen, end);
+    return awaited?.();
+  }
+
+  #arrival(seen: number, signal: AbortSignal): Promise<MailRecord | undefined> {
+    const takes = (urgency: Urgency) => disturbs(urgency, this.#isDnd);
+    return this.#desk.arrival(this, seen, { takes, signal });
   }
 
   async attachment(_call: AttachmentCall): Promise<AttachmentResult> {
@@ -246,6 +263,10 @@ export class MachineSession implements Session, Consumer {
     }
   }
 
+  get #isDnd(): boolean {
+    return this.#parts.directory.agents.get(this.#agent.id)?.dnd === true;
+  }
+
   get #speaker(): Speaker {
     return { agent: this.#agent, byPerson: this.#byPerson };
   }
@@ -262,6 +283,7 @@ export class MachineSession implements Session, Consumer {
       throw new PatchcordError('stopping', 'The daemon is stopping.', 'Call again in a moment.');
     }
     this.lastCallAtMs = this.#parts.clock.now();
+    this.#parts.activity.called(this.#agent.id);
   }
 
   #gone(): PatchcordError {

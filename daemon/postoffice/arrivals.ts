@@ -1,3 +1,4 @@
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import { hex } from '../../protocol/digest.ts';
 import { openEnvelope, readAddress } from '../../protocol/envelope.ts';
 import { asPatchcordError, PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
@@ -47,7 +48,7 @@ export interface Relayed {
 /** Sessions that wait for a message get it from the batch that stores it. */
 export interface HandOff {
   /** Asked within that batch. Who says yes is told by `onReleased`, or by `disclaim`. */
-  claim(agent: string, number: number): boolean;
+  claim(agent: string, number: number, urgency: Urgency): boolean;
   /** The batch failed. */
   disclaim(agent: string, number: number): void;
 }
@@ -224,8 +225,8 @@ export class Arrivals {
 
   async #receive(arrival: Arrived<Message | Void>): Promise<Received> {
     const claims: [agent: string, number: number][] = [];
-    const handOff = (agent: string, number: number) => {
-      const isClaimed = this.#handOff.claim(agent, number);
+    const handOff = (agent: string, number: number, urgency: Urgency) => {
+      const isClaimed = this.#handOff.claim(agent, number, urgency);
       if (isClaimed) claims.push([agent, number]);
       return isClaimed;
     };

@@ -199,7 +199,8 @@ class JournalTx implements CareTx {
   }
 
   async get<T>(key: string): Promise<T | undefined> {
-    const bytes = await this.#bytes(key);
+    const written = this.#written(key);
+    const bytes = written ? written.value : await this.#kv.get(key);
     return bytes && this.#opened<T>(key, bytes);
   }
 
@@ -228,8 +229,12 @@ class JournalTx implements CareTx {
   }
 
   async #bytes(key: string): Promise<Uint8Array | undefined> {
-    const written = this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
+    const written = this.#written(key);
     return written ? written.value : this.#kv.get(key);
+  }
+
+  #written(key: string): KvOperation | undefined {
+    return this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
   }
 
   async #entries(range: KvRange): Promise<[key: string, bytes: Uint8Array][]> {

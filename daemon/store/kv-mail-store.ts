@@ -205,8 +205,14 @@ function reads(journal: Journal): Omit<MailStore, Writes | Readings | Epochs> {
     pending: (agent, limit) => listed('pending', agent, limit),
     deferred: (agent, limit) => listed('deferred', agent, limit),
     tally: async (agent) => {
-      const { pending, deferred, doubt = 0 } = await readTally(journal, agent);
-      return { pending, deferred, ...(doubt > 0 && { doubt }) };
+      const { pending, deferred, doubt = 0, info = 0, steer = 0 } = await readTally(journal, agent);
+      return {
+        pending,
+        deferred,
+        ...(doubt > 0 && { doubt }),
+        ...(info > 0 && { info }),
+        ...(steer > 0 && { steer }),
+      };
     },
     find: async (agent, messageId) => {
       const known = await journal.get<Known>(key.known(agent, messageId));

@@ -268,7 +268,7 @@ async function release(
     ...(movedFrom === undefined ? {} : { movedFrom }),
   });
   // Behind what is unread already nothing is handed on, lest it be seen first.
-  const isHanded = tally.pending === 0 && handOff?.(agent, number) === true;
+  const isHanded = tally.pending === 0 && handOff?.(agent, number, letter.urgency ?? 'normal') === true;
   if (isHanded && record.shownAtMs === undefined) await tellMove(tx, agent, record);
   tx.put(key.history(agent, number), isHanded ? { ...record, shownAtMs: record.shownAtMs ?? nowMs } : record);
   tx.put(key.pending(agent, number), true);

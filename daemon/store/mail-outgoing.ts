@@ -96,6 +96,7 @@ async function acceptCopy(
     ...(outgoing.replyTo ? { reply_to: outgoing.replyTo } : {}),
     ...(outgoing.resolve ? { resolve: true, seen } : {}),
     ...(outgoing.replyWithinMs === undefined ? {} : { reply_within: outgoing.replyWithinMs }),
+    ...(outgoing.urgency ? { urgency: outgoing.urgency } : {}),
     ...(outgoing.group ? { group: outgoing.group } : {}),
   };
   let queued: Appended | undefined;

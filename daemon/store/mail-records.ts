@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import type { Chain } from '../../protocol/delivery/hops.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
+import { sha256Hex } from '../../protocol/digest.ts';
 import { COPY_AGE_MS_MAX } from '../../protocol/limits.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
@@ -41,6 +41,7 @@ const PAGE = 32;
  *     outbox-number             OutboxNumbers
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
  *     owed/MACHINE/AGENT/N      time: a message of that machine was read then, and it is still to be told
+ *     watch/AGENT/ID            Watch: see watch-store.ts
  *     epoch                     number: this machine's; absent in the first
  *     epoch-work                EpochWork: what a new epoch still has to do
  *     resync/MACHINE            Resync: what a machine's new epoch asks of this one
@@ -78,7 +79,7 @@ export const key = {
 };
 
 function hashed(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return sha256Hex(text);
 }
 
 const DAY_MS = 24 * 3_600_000;

@@ -1,3 +1,4 @@
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { Doubts, Letter, Message, Party, Told, Unsend, Void } from '../../protocol/letter.ts';
@@ -225,9 +226,9 @@ export interface MailRecord {
 
 /**
  * What a notice tells of: a message that was refused or expired, or how its taking back ended; an answer that is owed,
- * to who owes it (`reminder`) and to who waits for it (`unanswered`).
+ * to who owes it (`reminder`) and to who waits for it (`unanswered`); that another agent is here, or idle (`watch`).
  */
-export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered';
+export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered' | 'watch';
 
 export interface Outgoing {
   ns: string;
@@ -245,6 +246,8 @@ export interface Outgoing {
   /** Longest chain of answers that content may have. Unbounded when absent. */
   hopsMax?: number;
   group?: string;
+  /** Normal unless told otherwise. */
+  urgency?: Message['urgency'];
   /** What becomes of the message that this one answers. */
   mark?: Mark;
   /** This start of the daemon. */
@@ -353,7 +356,7 @@ export interface Arrived<L> {
    * Asked, before it is stored, of a message that becomes all that an agent has unread: whether a session waits that
    * gets it from this very batch, which then marks it shown.
    */
-  handOff?: ((agent: string, number: number) => boolean) | undefined;
+  handOff?: ((agent: string, number: number, urgency: Urgency) => boolean) | undefined;
 }
 
 export type Received =
@@ -400,4 +403,7 @@ export interface Tally {
   deferred: number;
   /** Messages that may have been read before this machine was restored, if there are any. */
   doubt?: number;
+  /** Of the unread ones those of an urgency that is not normal, if there are any. */
+  info?: number;
+  steer?: number;
 }
