@@ -216,6 +216,10 @@ function createDelivery(
     boot,
     retentionMs,
     onReleased,
+    handOff: {
+      claim: (agent, number, urgency) => messenger.claim(agent, number, urgency),
+      disclaim: (agent, number) => messenger.disclaim(agent, number),
+    },
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
   const activity = new AgentActivity({

@@ -1,3 +1,4 @@
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
 import { BRANCH_LENGTH_MAX, LABEL_LENGTH_MAX, PROJECT_LENGTH_MAX } from '../../protocol/limits.ts';
 import type { NamespaceLog } from '../../protocol/membership/log.ts';
@@ -52,9 +53,20 @@ export class MachineMessenger implements Messenger {
     return session;
   }
 
-  /** Messages became visible: whoever waits for them is woken. */
+  /** Messages became visible: whoever waits for them is woken, and given what it was handed. */
   released(released: readonly Released[]): void {
-    for (const agent of new Set(released.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+    for (const { agent, handed } of released) if (handed) this.#desks.get(agent)?.handOver(handed);
+    const others = released.filter(({ handed }) => !handed);
+    for (const agent of new Set(others.map((one) => one.agent))) this.#desks.get(agent)?.wake();
+  }
+
+  /** See HandOff. */
+  claim(agent: string, number: number, urgency: Urgency): boolean {
+    return this.#desks.get(agent)?.claim(number, urgency) ?? false;
+  }
+
+  disclaim(agent: string, number: number): void {
+    this.#desks.get(agent)?.disclaim(number);
   }
 
   /** The members of a namespace changed: if this machine is out, nothing will come there that is worth waiting for. */
@@ -93,7 +105,7 @@ export class MachineMessenger implements Messenger {
       agent: agent.id,
       mail,
       clock,
-      confirm: (id, numbers) => postoffice.confirm(id, numbers),
+      onOwed: () => postoffice.tellRead(),
     });
     this.#desks.set(agent.id, desk);
     return desk;

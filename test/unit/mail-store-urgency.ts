@@ -43,7 +43,7 @@ export function urgencyTests({ store, world }: At): void {
       expect(await (await world().reopen()).tally(ada.id)).toEqual(counted);
       const shown = await store().show(ada.id, 9, NOBODY, NOW);
       expect(shown.map(({ message }) => message.id)).toEqual([id(1), id(2), id(3)]);
-      await store().confirm(ada.id, [shown[0]!.number, shown[2]!.number], BOOT, NOW);
+      await store().confirm(ada.id, [shown[0]!.number, shown[2]!.number], NOW);
       expect(await tally()).toEqual({ pending: 1, deferred: 0 });
     });
 
