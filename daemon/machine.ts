@@ -114,16 +114,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const delivery = createDelivery(parts, registry, { mail, held, care });
-  const { epochs, postoffice, telling, messenger, watches } = delivery;
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
-  const bundles = createBundles({
-    ...registry,
-    postoffice,
-    mail,
-    signer,
-    clock,
-    onPrekey: (machine) => postoffice.keyed(machine),
-  });
+  const { epochs, postoffice, telling, messenger } = delivery;
+  const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
@@ -131,10 +123,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   };
   return {
     messenger,
-    admin,
-    bundles,
-    doctor: createDoctor(care, { directory, network, mail, clock }),
-    top: createTop({ directory, network, mail, held, clock }),
+    ...faces,
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -174,6 +163,29 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
   return () => {
     const nowMs = clock.now();
     return { id: newId(nowMs, random.bytes), nowMs };
+  };
+}
+
+/** What people and programs have of the machine, beside the tools. */
+function createFaces(
+  { signer, network, clock }: MachineParts,
+  registry: ReturnType<typeof createRegistry>,
+  inside: ReturnType<typeof createDelivery> & { mail: MailStore; held: HeldStore; care: StoreCare },
+): Pick<Machine, 'admin' | 'bundles' | 'doctor' | 'top'> {
+  const { directory } = registry;
+  const { postoffice, mail, held, care } = inside;
+  return {
+    admin: new MachineAdmin({ ...registry, ...inside, network, clock }),
+    bundles: createBundles({
+      ...registry,
+      postoffice,
+      mail,
+      signer,
+      clock,
+      onPrekey: (machine) => postoffice.keyed(machine),
+    }),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
   };
 }
 
