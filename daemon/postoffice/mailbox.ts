@@ -5,7 +5,7 @@ import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { signHeldReceipt } from '../../protocol/held-receipt.ts';
 import { HELD_SWEEP_INTERVAL_MS, OFFER_HASHES_MAX } from '../../protocol/limits.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Random, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
@@ -72,6 +72,7 @@ export class Mailbox {
     network: Network;
     signer: Signer;
     clock: Clock;
+    random: Random;
     log: Log;
   }) {
     this.#held = parts.held;
