@@ -105,6 +105,9 @@ export class Mailbox {
     }
     if (!frame.withdraw) throw new PatchcordError('envelope_invalid', 'It is sealed to another machine.');
     const { envelope, withdraw } = frame;
+    if (this.#onward.isMoving(envelope)) {
+      throw new PatchcordError('peer_unreachable', 'It is being passed on from here.');
+    }
     if (!this.#directory.linked.has(to)) {
       const elsewhere = await this.#onward.give({ ns, to, envelope, withdraw }, depositor);
       if (elsewhere) return { t: 'ack', n: frame.n, held: elsewhere };

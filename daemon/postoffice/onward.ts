@@ -1,5 +1,6 @@
 import { equalBytes } from '../../protocol/codec.ts';
 import { chooseMailboxes } from '../../protocol/delivery/mailboxes.ts';
+import { hex } from '../../protocol/digest.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash, verifyHeldReceipt } from '../../protocol/held-receipt.ts';
 import {
@@ -60,6 +61,8 @@ export class Onward {
   readonly #resting = new Map<string, number>();
   /** By machine that is there and not linked with this one, its neighbour: when another neighbour is to try next. */
   readonly #asideAt = new Map<string, number>();
+  /** Hashes in hex of what is kept here and being passed on. */
+  readonly #moving = new Set<string>();
   #number = FIRST_NUMBER;
   #timer: Timer | undefined;
   #looking = false;
@@ -111,6 +114,14 @@ export class Onward {
     const { envelope, withdraw } = travelling;
     if (!this.#network.send(machine, [{ t: 'parcel', n, envelope, withdraw }])) this.#answer(n, undefined);
     return promise;
+  }
+
+  /**
+   * Whether an envelope is kept here and may be gone in a moment. Nobody is told then that it is kept here: two machines
+   * that gave it to each other would both believe that the other has it.
+   */
+  isMoving(envelope: Uint8Array): boolean {
+    return this.#moving.size > 0 && this.#moving.has(hex(envelopeHash(envelope)));
   }
 
   /** The answer of a linked machine to a parcel; false when that was none of these. */
@@ -172,11 +183,17 @@ export class Onward {
 
   /** False when it is still here and nobody takes it now. */
   async #move(ns: string, to: string, hash: Uint8Array, isAside: boolean): Promise<boolean> {
-    const copy = await this.#held.copy(to, hash);
-    if (!copy) return true;
-    if (!(await this.#ask({ ns, to, ...copy }, this.#next({ ns, to, ...copy }, { isAside })))) return false;
-    await this.#held.drop(to, [hash]);
-    return true;
+    this.#moving.add(hex(hash));
+    try {
+      const copy = await this.#held.copy(to, hash);
+      if (!copy) return true;
+      const travelling = { ns, to, ...copy };
+      if (!(await this.#ask(travelling, this.#next(travelling, { isAside })))) return false;
+      await this.#held.drop(to, [hash]);
+      return true;
+    } finally {
+      this.#moving.delete(hex(hash));
+    }
   }
 
   /** Looks once more before long. */

@@ -187,6 +187,18 @@ describe('an envelope on its way', () => {
     expect(kept()).toBe(0);
   });
 
+  test('is not said to be kept here while it is passed on: two that give it to each other both keep it', async () => {
+    const envelope = await leave(1);
+    expect(onward()).toHaveLength(1);
+    mal.say(desk.peerId, { t: 'parcel', n: 5, envelope, withdraw: new Uint8Array(32).fill(1) });
+    expect(await mal.answer(5)).toMatchObject({ t: 'refuse', retry: true });
+    // When it is not passed on after all, it is kept as before.
+    await team.clock.advance(5_000);
+    mal.say(desk.peerId, { t: 'parcel', n: 6, envelope, withdraw: new Uint8Array(32).fill(1) });
+    expect(await mal.answer(6)).toMatchObject({ t: 'ack', held: expect.any(Uint8Array) });
+    expect(kept()).toBe(1);
+  });
+
   test('is not given back by the way on which it came, and goes on when there is another', async () => {
     await leave(1);
     expect(kept()).toBe(1);
