@@ -263,7 +263,10 @@ class Libp2pNetwork implements Network {
       connection.abort(new Error('no link', { cause }));
       const ours = signal.aborted || limit.passed || (ended?.ours ?? false);
       // Of two streams the other machine ends one and keeps its twin; that is no refusal.
-      if (!ours && !links.has(peerId)) handlers.refused(peerId);
+      if (!ours && !links.has(peerId)) {
+        this.#dialer.refused(peerId);
+        handlers.refused(peerId);
+      }
       throw cause;
     } finally {
       limit.cancel();
@@ -278,5 +281,6 @@ function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
     boot: hello.boot,
     epoch: hello.epoch ?? 0,
     address: link.address,
+    ...(hello.at !== undefined && { atMs: hello.at }),
   };
 }

@@ -80,6 +80,7 @@ export class Link {
         window_frames: WINDOW_FRAMES,
         window_bytes: WINDOW_SIZE_BYTES,
         ...(epoch > 0 && { epoch }),
+        at: this.#clock.now(),
       },
     ]);
   }

@@ -244,7 +244,8 @@ export class Ledger {
     for (const copy of this.#copies.values()) {
       const { fate, shows, unsend, status, name } = copy;
       if (fate === 'accepted' && status === 'refused' && this.#isFleeting(copy)) continue;
-      if (fate === 'accepted' && !sent.has(`${copy.sender} ${copy.id}`)) this.problem('lost', `${name}: not in the history of its sender`);
+      if (fate === 'accepted' && !sent.has(`${copy.sender} ${copy.id}`))
+        this.problem('lost', `${name}: not in the history of its sender`);
       const mayBeUnsent = unsend !== undefined && unsend !== 'already_read';
       // The machine that took it back may have gone before it could say so.
       const isUnsent = status === 'unsent' || (status === 'delivered' && this.#isFleeting(copy));

@@ -23,7 +23,8 @@ test('mail for a machine that is there goes other ways when none that keeps it c
   await world.team.clock.advance(MINUTE_MS);
   expect(await pendingOf(world.agents.get('m0')!)).toEqual([]);
   // Copies wander by chance: half an hour is more than enough.
-  for (let minute = 0; minute < 30 && keepers().length > 0; minute++) await world.team.clock.advance(MINUTE_MS);
+  for (let minute = 0; minute < 30 && keepers().length > 0; minute++)
+    await world.team.clock.advance(MINUTE_MS);
   expect(keepers()).toEqual([]);
   expect(await pendingOf(world.agents.get('m0')!)).toEqual(['by another way']);
   await world.team.stopAll();

@@ -1,5 +1,5 @@
 import { codecDamages, shapeDamages } from './damages.ts';
-import { NS, hexOf, id, invalid, seedOf, sha256, valid } from './material.ts';
+import { AT, NS, hexOf, id, invalid, seedOf, sha256, valid } from './material.ts';
 import { hex, item, join, map } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
@@ -31,6 +31,11 @@ const hashes = (count: number) => Array.from({ length: count }, (_none, index) =
 const shared = { t: 'shared', ns: NS, epoch: 1, box: hex('a0') };
 const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
   ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
+  [
+    'hello that tells the time',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, at: AT },
+    ['at'],
+  ],
   [
     'hello of an epoch',
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, epoch: 1 },
