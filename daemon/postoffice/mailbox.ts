@@ -238,7 +238,7 @@ export class Mailbox {
   /** Something new is held: if its recipient is linked, it gets it at once. */
   #arrived(to: string, ns: string): void {
     const passing = this.#passing.get(to);
-    if (!passing) return this.#onward.update();
+    if (!passing) return this.#onward.kept(ns, to);
     passing.again = true;
     if (this.#isIdle(passing)) this.#again(to, passing);
     else if (passing.places.length === 0) passing.places.push({ ns, after: 0 });

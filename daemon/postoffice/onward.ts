@@ -137,8 +137,16 @@ export class Onward {
     for (const [number, asked] of this.#asked) if (asked.machine === machine) this.#answer(number, undefined);
   }
 
-  /** Links changed, or something is kept that might go on: looks through what is kept. */
+  /** Something is kept here for a machine that is not linked. */
+  kept(ns: string, to: string): void {
+    if (this.#isOnTheWay(ns, to)) this.update();
+    else if (this.#links.overlay(ns)?.isFull === false) this.#again();
+  }
+
+  /** Links changed, or something is kept that might go on: looks through what is kept, unless all link with all. */
   update(): void {
+    const isFull = [...this.#directory.logs.keys()].every((ns) => this.#links.overlay(ns)?.isFull !== false);
+    if (isFull) return;
     this.#lookAgain = true;
     if (!this.#looking) void this.#look();
   }
