@@ -363,6 +363,9 @@ function followerOf(parts: {
   return follow;
 }
 
+/** Frames that are mail, or answer to mail. */
+const MAIL: ReadonlySet<Frame['t']> = new Set(['parcel', 'ack', 'refuse', 'offer', 'take']);
+
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
@@ -417,7 +420,7 @@ function handlers(parts: {
       });
     },
     frame(machine: string, frame: Frame) {
-      if (!isSyncFrame(frame)) links.used(machine);
+      if (MAIL.has(frame.t)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));

@@ -92,6 +92,8 @@ export const LINKS_FEW = 2;
 export const ONWARD_ANSWER_MS = 2_000;
 /** What is kept for want of a way on is looked at again this often. */
 export const ONWARD_AGAIN_MS = 30_000;
+/** A machine that is there and yet not linked with a neighbour that keeps mail for it: another may try, this often. */
+export const ONWARD_ASIDE_MS = 60_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
