@@ -6,6 +6,7 @@ import { knownOf, type Entry, type PresenceState } from './state.ts';
 
 /** Gives a machine a while to say something new, and has it asked. */
 export function suspect(state: PresenceState, entry: Entry, patienceMs: number, nowMs: number): void {
+  entry.suspectedAtMs = nowMs;
   entry.goneAtMs = Math.min(entry.goneAtMs, nowMs + patienceMs);
   ask(state, entry, nowMs);
 }
