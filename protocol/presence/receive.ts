@@ -26,7 +26,7 @@ import type { PresenceMessage } from './message.ts';
 import { raise } from './own.ts';
 import { beatOf, entriesOf, entryAt, isHere, newEntry, type Entry, type PresenceState } from './state.ts';
 import { tellInBoxes } from './telling.ts';
-import { ask, suspect } from './suspicion.ts';
+import { askForNewer, suspect } from './suspicion.ts';
 import { mayWant } from './wanting.ts';
 
 /** Whether gossip passes a message on: it told something new, it did not, or it was forged. */
@@ -197,13 +197,19 @@ function takeSuspicion(state: PresenceState, known: Known, told: Told, nowMs: nu
   return 'accept';
 }
 
-/** This machine is alive: its next beat says so. */
+/**
+ * This machine is alive. Over its own link whatever it says shows that; to all others only its next beat does, which is
+ * not said again and again because somebody lies.
+ */
 function answer(state: PresenceState, own: Entry, known: Known, told: Told, nowMs: number): void {
   if (isNewer(known, own)) return;
-  const isRaised = !isNewer(own, known) && raise(state, nowMs);
-  const message = { beats: packBeats([beatOf(own, nowMs)]) };
-  if (isRaised && state.answers.take(1, nowMs)) state.effects.push({ type: 'publish', message });
-  if (told.via === 'link') state.effects.push({ type: 'send', to: told.from, message });
+  if (told.via === 'link') return sayBeat(state, own, told.from, nowMs);
+  if (isNewer(own, known) || !state.answers.take(1, nowMs) || !raise(state, nowMs)) return;
+  state.effects.push({ type: 'publish', message: { beats: packBeats([beatOf(own, nowMs)]) } });
+}
+
+function sayBeat(state: PresenceState, own: Entry, to: string, nowMs: number): void {
+  state.effects.push({ type: 'send', to, message: { beats: packBeats([beatOf(own, nowMs)]) } });
 }
 
 /** Whoever asks is told what is newer at once, or as soon as the machine has said it. */
@@ -211,11 +217,16 @@ function answerProbes(state: PresenceState, probes: readonly Known[], from: stri
   const newer = new Set<Entry>();
   for (const known of probes) {
     for (const entry of entriesOf(state, known.tag)) {
+      if (entry.machine === state.self) {
+        raise(state, nowMs);
+        sayBeat(state, entry, from, nowMs);
+        continue;
+      }
       if (isNewer(entry, known)) newer.add(entry);
       if (state.linked.has(entry.machine) && state.suspicions.take(1, nowMs)) {
         const asking = state.askers.get(entry.machine) ?? new Set();
         state.askers.set(entry.machine, asking.add(from));
-        ask(state, entry, nowMs);
+        askForNewer(state, entry);
       }
     }
   }

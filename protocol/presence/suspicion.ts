@@ -18,6 +18,11 @@ export function ask(state: PresenceState, entry: Entry, nowMs: number): void {
   else for (const to of someLinked(state, entry.machine)) asksOf(state, to).probes.push(knownOf(entry));
 }
 
+/** Asks a linked machine to say something that it has not said before, for somebody else. */
+export function askForNewer(state: PresenceState, entry: Entry): void {
+  asksOf(state, entry.machine).probes.push(knownOf(entry));
+}
+
 /** What one event gave to ask goes to each member in one box; what has no room in it is asked a second later. */
 export function sendAsks(state: PresenceState): void {
   for (const [to, { suspects, probes }] of state.asks) {
