@@ -7,6 +7,7 @@ import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
 import type { Doctor } from './api/doctor.ts';
+import type { Top } from './api/top.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
@@ -16,13 +17,16 @@ import { DirectoryStore } from './directory/directory-store.ts';
 import { Invites } from './directory/invites.ts';
 import { Joining } from './directory/joining.ts';
 import { Membership } from './directory/membership.ts';
+import { MeshLinks } from './directory/mesh-links.ts';
 import { NamespaceKeys } from './directory/namespace-keys.ts';
 import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
+import { AgentActivity } from './messenger/activity.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
+import { Watches } from './messenger/watches.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
 import { Presence } from './presence/presence.ts';
@@ -40,7 +44,9 @@ import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
 import type { OpenedStore } from './store/open-store.ts';
+import { createTop } from './top/machine-top.ts';
 import { createRecordSeal } from './store/record-seal.ts';
+import { createKvWatchStore } from './store/watch-store.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
 const FOLLOW_AGAIN_MS = 5_000;
@@ -69,6 +75,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
+  linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -81,6 +89,7 @@ export interface Machine {
   readonly admin: Admin;
   readonly bundles: Bundles;
   readonly doctor: Doctor;
+  readonly top: Top;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
@@ -96,15 +105,17 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
+      directory.presenceChanged(after.id, signer.peerId);
       messenger.membersChanged(after);
       void follow(after.id);
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents, presence } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
-  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
+  const delivery = createDelivery(parts, registry, { mail, held, care });
+  const { epochs, postoffice, telling, messenger, watches } = delivery;
+  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
   const bundles = createBundles({
     ...registry,
     postoffice,
@@ -122,7 +133,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     messenger,
     admin,
     bundles,
-    doctor: createDoctor(care),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -131,8 +143,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         messenger.wakeAll();
         postoffice.mended();
       };
-      await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs }));
+      await telling.start();
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock }));
       sync.start();
       presence.start();
       historySweep.start();
@@ -145,11 +157,12 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       messenger.stop();
       presence.stop();
       sync.stop();
+      links.stop();
       keys.stop();
       prekeys.stop();
       epochs.stop();
       postoffice.stop();
-      reminders.stop();
+      telling.stop();
       await historySweep.stop();
       await network.stop();
       await care.close();
@@ -167,7 +180,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents, sync }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -182,6 +195,7 @@ function createDelivery(
     held,
     network,
     directory,
+    links,
     prekeys,
     signer,
     clock,
@@ -190,11 +204,51 @@ function createDelivery(
     boot,
     retentionMs,
     onReleased,
+    handOff: {
+      claim: (agent, number, urgency) => messenger.claim(agent, number, urgency),
+      disclaim: (agent, number) => messenger.disclaim(agent, number),
+    },
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
-  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };
+  const activity = new AgentActivity({
+    directory,
+    clock,
+    announce: (ns) => sync.announceRoster(ns),
+  });
+  const watches = new Watches({
+    store: createKvWatchStore(care.journal, noticesBy(clock, random)),
+    directory,
+    clock,
+    random,
+    log,
+    onReleased,
+  });
+  directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
+  const sending = {
+    mail,
+    postoffice,
+    directory,
+    clock,
+    random,
+    reminders,
+    hopsMax,
+    care,
+    activity,
+  };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
-  return { epochs, postoffice, reminders, messenger };
+  /** What is said when its time has come. */
+  const telling = {
+    async start() {
+      await reminders.start();
+      await watches.start();
+    },
+    stop() {
+      reminders.stop();
+      watches.stop();
+      activity.stop();
+    },
+  };
+  return { epochs, postoffice, telling, messenger, watches };
 }
 
 function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
@@ -226,6 +280,7 @@ function createRegistry(
       events.onLogChanged(step);
     },
   });
+  const links = new MeshLinks({ directory, clock, random, linksMax: parts.linksMax });
   const prekeys = new PrekeyRing({
     file: parts.prekeyFile,
     signer,
@@ -240,6 +295,7 @@ function createRegistry(
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    links,
     keys,
     network,
     clock,
@@ -266,7 +322,7 @@ function createRegistry(
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, presence, agents, standing, invites, joining, membership };
+  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -298,15 +354,18 @@ function followerOf(parts: {
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
+  links: MeshLinks;
   sync: DirectorySync;
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
   presence: Presence;
   epochs: Epochs;
+  network: Pick<Network, 'drop'>;
   log: Log;
+  clock: Clock;
 }): NetworkHandlers {
-  const { directory, sync, presence, invites, standing, postoffice, log } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -327,8 +386,10 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
-    linkUp(machine, { window, epoch }) {
+    linkUp(machine, { window, epoch, atMs }) {
+      if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
+        if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
         presence.linkUp(machine);
@@ -337,19 +398,22 @@ function handlers(parts: {
     },
     linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        links.linkDown(machine);
         sync.linkDown(machine);
         presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
     frame(machine: string, frame: Frame) {
+      if (!isSyncFrame(frame)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
       else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
+      else if (frame.t === 'ack' || frame.t === 'refuse')
+        afterDirectory(machine, () => postoffice.answered(machine, frame));
       else if (frame.t === 'presence') presence.frame(machine, frame);
-      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
     },
     gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),

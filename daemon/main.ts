@@ -161,6 +161,7 @@ async function startMachine(
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
     hopsMax: config.hopsMax,
+    linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });
   run.stopLater('machine', () => machine.stop());
@@ -181,6 +182,7 @@ async function startApi(
     admin: machine.admin,
     bundles: machine.bundles,
     doctor: machine.doctor,
+    top: machine.top,
     mcp: createHttpMcp(),
     log,
     clock,

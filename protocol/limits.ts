@@ -11,6 +11,24 @@ export const NAME_LENGTH_MAX = 120;
 export const THREAD_LENGTH_MAX = 120;
 /** Longest machine label or client description. Wire. */
 export const LABEL_LENGTH_MAX = 120;
+/** Longest status text of an agent. Wire. */
+export const STATUS_LENGTH_MAX = 140;
+/** Longest names of the folder and of the git branch that an agent works in. Wire. */
+export const PROJECT_LENGTH_MAX = 120;
+export const BRANCH_LENGTH_MAX = 120;
+/** An agent that has asked for nothing for this long counts as idle. */
+export const BUSY_MS = 5 * 60_000;
+/** What agents do is announced at most this often. */
+export const ACTIVITY_ANNOUNCE_MS = 2_000;
+/** Subscriptions to the presence of others that one agent may have, */
+export const WATCHES_PER_AGENT_MAX = 50;
+/** how long one lasts unless told otherwise, and at most. */
+export const WATCH_TTL_MS = 24 * 3_600_000;
+export const WATCH_TTL_MS_MAX = 7 * 24 * 3_600_000;
+/** A live view of the machine is told of changes at most this often. */
+export const TOP_INTERVAL_MS = 250;
+/** Agents that a live view names. */
+export const TOP_AGENTS_MAX = 500;
 /** Most recipients of one send_message. */
 export const RECIPIENTS_MAX = 50;
 
@@ -22,10 +40,12 @@ export const WINDOW_FRAMES = 512;
 export const WINDOW_SIZE_BYTES = 2 * 1024 * 1024;
 /** Bytes that may wait for a slow reader before the link to it is dropped. */
 export const LINK_BUFFER_BYTES_MAX = 3 * 1024 * 1024;
-/** A link says something at least this often, */
+/** A machine tells its links this often what it holds, so that whatever was lost is asked for again. */
 export const BEAT_INTERVAL_MS = 15_000;
-/** and is given up after this much silence. */
-export const LINK_SILENCE_MS = 45_000;
+/** A link that was silent for this long is asked whether it is there, */
+export const LINK_ASK_MS = 3_000;
+/** and given up after this much silence, looked at once a second: a silent partition is noticed within 8 s. */
+export const LINK_SILENCE_MS = 7_000;
 /** An unacknowledged parcel is sent again after this long, doubled each time, up to the maximum. */
 export const RETRY_BASE_MS = 2_000;
 export const RETRY_MAX_MS = 60_000;
@@ -50,6 +70,28 @@ export const PREKEY_SEQUENCE_MAX = 2 ** 31;
 
 /** Members of one namespace. Wire. */
 export const MEMBERS_MAX = 1_000;
+/** Links that a machine keeps in one namespace, unless configured otherwise; up to one member more, all link with all. */
+export const LINKS_MAX = 64;
+export const LINKS_CONFIGURED_MIN = 4;
+export const LINKS_CONFIGURED_MAX = 1_000;
+/** Links that are made for a time, because there is something for a machine with which none is kept. */
+export const BRIEF_LINKS_MAX = 32;
+/** One that has carried no mail for so long is given up by the machine that made it. */
+export const BRIEF_LINK_IDLE_MS = 60_000;
+/** Mail waits so long for such a link before it is given to others to carry; */
+export const BRIEF_LINK_MOMENT_MS = 1_000;
+/** the link is tried for so long, */
+export const BRIEF_LINK_TRY_MS = 10_000;
+/** and then not again before this. */
+export const BRIEF_LINK_REST_MS = 5 * 60_000;
+/** Machines that hold a link with this one which only they keep; the next is turned away. */
+export const VISITORS_MAX = 256;
+/** With fewer links than this in a namespace, any members are tried that have an address. */
+export const LINKS_FEW = 2;
+/** An envelope that is passed on toward its recipient waits so long for the answer before it is kept here. */
+export const ONWARD_ANSWER_MS = 2_000;
+/** What is kept for want of a way on is looked at again this often. */
+export const ONWARD_AGAIN_MS = 30_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
@@ -123,6 +165,8 @@ export const GATE_SHOWN_MAX = 5;
 
 /** What was shown becomes read with the session's next request, or after this long. */
 export const LEASE_MS = 120_000;
+/** Receipts of what is read within this time go together; nothing fresh waits behind many of them. */
+export const RECEIPTS_GATHER_MS = 25;
 /** A session without a connection of its own (HTTP) ends after this much silence. */
 export const SESSION_IDLE_MS = 10 * 60_000;
 /** Sessions one daemon serves at once. */

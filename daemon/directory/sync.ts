@@ -11,9 +11,11 @@ import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { Directory, LogStep } from './directory.ts';
+import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
 import { logDigest } from './log-digest.ts';
 import { firstPage, pages } from './pages.ts';
+import { PrekeyAsks } from './prekey-asks.ts';
 import { takeStatements } from './take-statements.ts';
 
 /** Prekeys of others that one link brings at a time; a kilobyte each. */
@@ -34,6 +36,7 @@ export function isSyncFrame(frame: Frame): frame is SyncFrame {
  */
 export class DirectorySync {
   readonly #directory: Directory;
+  readonly #links: MeshLinks;
   readonly #keys: NamespaceKeys;
   readonly #network: Network;
   readonly #clock: Clock;
@@ -47,12 +50,14 @@ export class DirectorySync {
   /** The revision of each machine's roster that is held, by `NS/MACHINE`; forgotten with the link. */
   readonly #revisions = new Map<string, number>();
   readonly #statics: ReadonlyMap<string, readonly string[]>;
+  readonly #prekeyAsks: PrekeyAsks;
   #beat: Timer | undefined;
   /** Who waits for a machine's first roster on a link. */
   readonly #awaited = new Map<string, Set<() => void>>();
 
   constructor(parts: {
     directory: Directory;
+    links: MeshLinks;
     keys: NamespaceKeys;
     network: Network;
     clock: Clock;
@@ -67,6 +72,9 @@ export class DirectorySync {
     onOwnChanged: (ns: string) => void;
   }) {
     this.#directory = parts.directory;
+    this.#prekeyAsks = new PrekeyAsks(parts);
+    this.#links = parts.links;
+    parts.links.onPeers = () => this.updatePeers();
     this.#keys = parts.keys;
     this.#network = parts.network;
     this.#clock = parts.clock;
@@ -90,7 +98,11 @@ export class DirectorySync {
   /** Tells the network whom to stay linked with, after members or addresses changed. */
   updatePeers(): void {
     const peers = new Map<string, readonly string[]>();
-    for (const machine of this.#directory.peers()) {
+    const wanted = this.#links.peers();
+    // Whom the user named is linked with wherever it is in the mesh.
+    for (const machine of this.#statics.keys())
+      if (this.#directory.common(machine).length > 0) wanted.add(machine);
+    for (const machine of wanted) {
       const known = this.#directory.addresses.get(machine) ?? [];
       peers.set(machine, [...new Set([...(this.#statics.get(machine) ?? []), ...known])]);
     }
@@ -118,6 +130,7 @@ export class DirectorySync {
   /** Resolves when a machine is linked and has told its agents, or after `timeoutMs`. */
   async linked(machine: string, timeoutMs: number): Promise<void> {
     if (this.#directory.linked.has(machine) || machine === this.#directory.self.peerId) return;
+    this.#links.want(machine);
     await new Promise<void>((resolve) => {
       const waiting = this.#awaited.get(machine) ?? new Set();
       this.#awaited.set(machine, waiting);
@@ -357,9 +370,21 @@ export class DirectorySync {
 
   /** What this machine shares, sealed; nothing while it does not hold the key. */
   #ownFrames(log: NamespaceLog): Frame[] {
+    const list = [this.#ownRoster(log.id), ...this.#knownAddresses(log), this.#knownPrekeys(log)];
+    return this.#sharedFrames(log.id, list);
+  }
+
+  #knownPrekeys(log: NamespaceLog): Shared {
     const known = this.#memberPrekeys(log).map(({ machine, seq }) => ({ machine, seq }));
-    const prekeys: Shared = { k: 'prekeys', known };
-    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log), prekeys]);
+    return { k: 'prekeys', known };
+  }
+
+  #askForPrekeys(): void {
+    for (const log of this.#directory.logs.values()) {
+      const machine = this.#prekeyAsks.next(log);
+      if (machine === undefined || !this.#directory.shares(log.id, machine)) continue;
+      this.#network.send(machine, this.#sharedFrames(log.id, [this.#knownPrekeys(log)]));
+    }
   }
 
   #sharedFrames(ns: string, list: readonly Shared[]): Frame[] {
@@ -401,6 +426,8 @@ export class DirectorySync {
     this.#beat = this.#clock.after(BEAT_INTERVAL_MS, () => {
       for (const machine of this.#directory.linked) this.#network.send(machine, [this.#digestFor(machine)]);
       this.#keys.beat();
+      this.#links.beat();
+      this.#askForPrekeys();
       this.#scheduleBeat();
     });
   }

@@ -1,10 +1,13 @@
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { LinkStatus } from './network.ts';
-import { dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
+import { isUnreachableHere, triedOf } from './dial.ts';
+import { countedFailures, dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
 
 /** Peers that are dialled at the same time; the others wait their turn. */
 const ATTEMPTS_MAX = 64;
+/** News of a machine makes it be dialled again at most this often. */
+const NUDGE_INTERVAL_MS = 1_000;
 
 export interface DialerOptions {
   self: string;
@@ -25,9 +28,22 @@ interface Target {
   failures: number;
   /** Dials since the machine was last linked. */
   attempts: number;
+  /** When it was linked last, and nudged last, by `Clock.elapsed`. */
+  linkedMs?: number;
+  nudgedMs?: number;
   lastError?: string;
+  /** What the last attempt met. */
+  tried?: LinkStatus['tried'];
+  /** When it would not link. */
+  refusedAtMs?: number;
   timer?: Timer;
   attempt?: AbortController;
+}
+
+interface Failure {
+  reason: string;
+  /** See {@link isUnreachableHere}. */
+  cheap: boolean;
 }
 
 /**
@@ -61,7 +77,10 @@ export class Dialer {
     if (target === undefined) return;
     this.#halt(peerId, target);
     target.attempts = 0;
+    target.linkedMs = this.#options.clock.elapsed();
     delete target.lastError;
+    delete target.tried;
+    delete target.refusedAtMs;
   }
 
   /** The link with this machine broke after so long. */
@@ -69,16 +88,46 @@ export class Dialer {
     const target = this.#targets.get(peerId);
     if (target === undefined) return;
     if (lastedMs >= LINK_PROVEN_MS) target.failures = 0;
-    this.#retry(peerId, target, reason);
+    target.linkedMs = this.#options.clock.elapsed();
+    this.#retry(peerId, target, { reason, cheap: false });
+  }
+
+  /** Everything is different: dials at once whoever is not linked, also where a dial is under way. */
+  wake(): void {
+    for (const [peerId, target] of this.#targets) this.#restart(peerId, target);
+  }
+
+  /** There is news of a machine; one that waits for its next dial is dialled now. */
+  nudge(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target?.timer === undefined) return;
+    const nowMs = this.#options.clock.elapsed();
+    if (nowMs - (target.nudgedMs ?? -Infinity) < NUDGE_INTERVAL_MS) return;
+    target.nudgedMs = nowMs;
+    this.#restart(peerId, target);
+  }
+
+  /** It was reached and would not link. */
+  refused(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target !== undefined) target.refusedAtMs = this.#options.clock.now();
   }
 
   statuses(): LinkStatus[] {
     const statuses: LinkStatus[] = [];
-    for (const [peerId, { attempts, lastError }] of this.#targets) {
+    for (const [peerId, { attempts, addresses, lastError, tried, refusedAtMs }] of this.#targets) {
       const address = this.#options.linkAddress(peerId);
-      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts });
-      else if (lastError === undefined) statuses.push({ peerId, up: false, attempts });
-      else statuses.push({ peerId, up: false, attempts, lastError });
+      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts, addresses });
+      else
+        statuses.push({
+          peerId,
+          up: false,
+          attempts,
+          addresses,
+          ...(lastError !== undefined && { lastError }),
+          ...(tried && tried.length > 0 && { tried }),
+          ...(refusedAtMs !== undefined && { refusedAtMs }),
+        });
     }
     return statuses;
   }
@@ -99,9 +148,13 @@ export class Dialer {
     }
     const news = addresses.some((address) => !known.addresses.includes(address));
     known.addresses = addresses;
-    if (!news || this.#options.linkAddress(peerId) !== undefined) return;
-    this.#halt(peerId, known);
-    known.failures = 0;
+    if (news) this.#restart(peerId, known);
+  }
+
+  #restart(peerId: string, target: Target): void {
+    if (this.#options.linkAddress(peerId) !== undefined) return;
+    this.#halt(peerId, target);
+    target.failures = 0;
     this.#enqueue(peerId);
   }
 
@@ -133,12 +186,15 @@ export class Dialer {
     target.attempt = attempt;
     target.attempts += 1;
     this.#running += 1;
-    let failure: string | undefined;
+    let failure: Failure | undefined;
     try {
       const addresses = dialOrder(peerId, target.addresses, this.#options.own());
       await this.#options.connect(peerId, addresses, attempt.signal);
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      failure = { reason, cheap: isUnreachableHere(error) };
+      const atMs = this.#options.clock.now();
+      target.tried = triedOf(error).map((one) => ({ ...one, atMs }));
     }
     this.#running -= 1;
     // An attempt that was called off has been replaced by whatever called it off.
@@ -149,18 +205,21 @@ export class Dialer {
     this.#startNext();
   }
 
-  #failed(peerId: string, target: Target, reason: string): void {
-    this.#retry(peerId, target, reason);
-    const fields = { peer: peerId, attempts: target.attempts, reason };
+  #failed(peerId: string, target: Target, failure: Failure): void {
+    this.#retry(peerId, target, failure);
+    const fields = { peer: peerId, attempts: target.attempts, reason: failure.reason };
     if (target.attempts === 1) this.#options.log.info(fields, 'peer cannot be reached; trying on');
     else this.#options.log.debug(fields, 'peer cannot be reached');
   }
 
-  #retry(peerId: string, target: Target, reason: string): void {
+  #retry(peerId: string, target: Target, { reason, cheap }: Failure): void {
     this.#halt(peerId, target);
     target.lastError = reason;
-    const delayMs = retryDelayMs(target.failures, this.#options.random.fraction());
-    target.failures += 1;
+    const { clock, random } = this.#options;
+    const unlinkedMs = target.linkedMs === undefined ? undefined : clock.elapsed() - target.linkedMs;
+    const tries = { failures: target.failures, unlinkedMs, cheap };
+    const delayMs = retryDelayMs(tries, random.fraction());
+    target.failures = countedFailures(tries);
     this.#dialAfter(peerId, target, delayMs);
   }
 

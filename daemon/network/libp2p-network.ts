@@ -15,6 +15,7 @@ import { Gossip } from './gossip.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
+import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
 
@@ -35,7 +36,7 @@ export interface Libp2pNetworkOptions {
   bootId: string;
 }
 
-/** A network over TCP, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
+/** A network over TCP or WebSocket, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
 export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
   return new Libp2pNetwork(options);
 }
@@ -46,6 +47,7 @@ interface Running {
   node: Node;
   admission: Admission;
   links: LinkTable;
+  care: LinkCare;
   gossip: Gossip;
 }
 
@@ -85,7 +87,13 @@ class Libp2pNetwork implements Network {
       log,
     });
     const { service } = gossip;
-    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater, gossip: service });
+    const node = await createNode({
+      seed,
+      listen: this.#listen,
+      gater: admission.gater,
+      gossip: service,
+      clock,
+    });
     const links = new LinkTable({
       self: this.peerId,
       bootId,
@@ -109,13 +117,15 @@ class Libp2pNetwork implements Network {
       (stream, connection) => desk.serve(stream, connection),
       atMost(JOINS_PER_PEER_MAX),
     );
-    this.#running = { handlers, node, admission, links, gossip };
+    const care = new LinkCare(clock, () => links.links());
+    this.#running = { handlers, node, admission, links, care, gossip };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
       this.#running = undefined;
       throw error;
     }
+    care.start();
     gossip.setTopics(this.#topics);
     gossip.start();
     this.#dialer.setPeers(this.#peers);
@@ -139,6 +149,15 @@ class Libp2pNetwork implements Network {
 
   send(peerId: string, frames: readonly Frame[]): boolean {
     return this.#running?.links.get(peerId)?.send(frames) ?? false;
+  }
+
+  wake(): void {
+    this.#running?.care.askAll();
+    if (this.#running) this.#dialer.wake();
+  }
+
+  nudge(peerId: string): void {
+    if (this.#running) this.#dialer.nudge(peerId);
   }
 
   publish(topic: string, data: Uint8Array): void {
@@ -178,6 +197,7 @@ class Libp2pNetwork implements Network {
     this.#dialer.stop();
     const running = this.#running;
     if (running === undefined) return;
+    running.care.stop();
     running.gossip.stop();
     if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
@@ -243,7 +263,10 @@ class Libp2pNetwork implements Network {
       connection.abort(new Error('no link', { cause }));
       const ours = signal.aborted || limit.passed || (ended?.ours ?? false);
       // Of two streams the other machine ends one and keeps its twin; that is no refusal.
-      if (!ours && !links.has(peerId)) handlers.refused(peerId);
+      if (!ours && !links.has(peerId)) {
+        this.#dialer.refused(peerId);
+        handlers.refused(peerId);
+      }
       throw cause;
     } finally {
       limit.cancel();
@@ -258,5 +281,6 @@ function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
     boot: hello.boot,
     epoch: hello.epoch ?? 0,
     address: link.address,
+    ...(hello.at !== undefined && { atMs: hello.at }),
   };
 }

@@ -10,7 +10,9 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { MEMBERS_MAX } from '../../protocol/limits.ts';
+import type { Clock } from '../clock.ts';
 import type { DialOne } from './dial.ts';
+import { webSockets } from './web-socket.ts';
 
 /** Connections that are opened per second from one address, which may be a whole office behind one router. */
 const INBOUND_PER_SECOND_MAX = 100;
@@ -32,6 +34,7 @@ export interface NodeOptions {
   gater: ConnectionGater;
   /** See gossip.ts. */
   gossip: (components: GossipSubComponents) => GossipSub;
+  clock: Clock;
 }
 
 /**
@@ -45,7 +48,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
     addresses: { listen: options.listen },
-    transports: [tcp()],
+    transports: [tcp(), webSockets(options.clock)],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionGater: options.gater,

@@ -21,6 +21,13 @@ export interface Network {
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void;
   /** Puts frames on the link. False when there is none, or when the reader is so slow that it was dropped. */
   send(peerId: string, frames: readonly Frame[]): boolean;
+  /**
+   * This machine slept, or its own addresses changed: asks every link whether it is still there, and dials at once
+   * whoever is not linked.
+   */
+  wake(): void;
+  /** There is news of a machine: it is dialled soon unless it is linked, however long it was not reached. */
+  nudge(peerId: string): void;
   /** Breaks the link with a machine, if there is one. */
   drop(peerId: string, reason: string): void;
   /**
@@ -45,7 +52,7 @@ export interface NetworkHandlers {
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
   admitsJoin(peerId: string): boolean;
   /** A link is up, both hellos seen. */
-  linkUp(peerId: string, link: { window: Window; boot: string; address: string; epoch?: number }): void;
+  linkUp(peerId: string, link: LinkUp): void;
   linkDown(peerId: string, reason: string): void;
   /** A peer was reached and would not link: it may know of a removal that this machine has not heard of. */
   refused(peerId: string): void;
@@ -60,6 +67,16 @@ export interface NetworkHandlers {
   join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
 }
 
+/** A link that is up. */
+export interface LinkUp {
+  window: Window;
+  boot: string;
+  address: string;
+  epoch?: number;
+  /** The other machine's clock when it said hello. */
+  atMs?: number;
+}
+
 /** How much may be unacknowledged: parcels sent and not yet answered by `ack` or `refuse`. */
 export interface Window {
   frames: number;
@@ -71,7 +88,23 @@ export interface LinkStatus {
   up: boolean;
   /** The address in use, when up. */
   address?: string;
+  /** The machine that passes the link's bytes on, when one does. */
+  relay?: string;
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
+  /** Round trip of the last probe, in milliseconds, where there was one. */
+  rttMs?: number;
+  /** Where it is dialled, in no order. */
+  addresses?: readonly string[];
+  /** What the last attempt met at each address that it came to, when down. */
+  tried?: readonly (Tried & { atMs: number })[];
+  /** When it was reached last and would not link, when down. */
+  refusedAtMs?: number;
+}
+
+/** What one address came to. */
+export interface Tried {
+  address: string;
+  error: string;
 }

@@ -1,7 +1,13 @@
-import { newCourier, stepCourier, type Courier, type CourierEvent } from '../../protocol/delivery/courier.ts';
+import {
+  newCourier,
+  stepCourier,
+  takesNext,
+  type Courier,
+  type CourierEvent,
+} from '../../protocol/delivery/courier.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
-import type { MailStore, OutboxEntry } from '../store/mail-store.ts';
+import type { Appended, MailStore, OutboxEntry } from '../store/mail-store.ts';
 
 /** Entries and bytes that one load brings into memory. */
 const LOAD_ENTRIES = 64;
@@ -18,6 +24,7 @@ export class CourierRun {
   readonly #log: Log;
   readonly #wants: (entry: OutboxEntry) => boolean;
   readonly #transmit: (entry: OutboxEntry) => void;
+  readonly #onIdle: () => void;
   readonly #courier: Courier = newCourier();
   readonly #bodies = new Map<number, OutboxEntry>();
   /** Handed to the wire since this daemon started; another machine may have seen them. */
@@ -38,6 +45,8 @@ export class CourierRun {
     wants?: ((entry: OutboxEntry) => boolean) | undefined;
     /** Puts one entry on the wire; may silently fail, the courier sends again. */
     transmit: (entry: OutboxEntry) => void;
+    /** The outbox was looked through, and nothing in it is to be brought. */
+    onIdle?: (() => void) | undefined;
   }) {
     this.#machine = parts.machine;
     this.#mail = parts.mail;
@@ -45,6 +54,7 @@ export class CourierRun {
     this.#log = parts.log;
     this.#wants = parts.wants ?? (() => true);
     this.#transmit = parts.transmit;
+    this.#onIdle = parts.onIdle ?? (() => {});
   }
 
   linkUp(window: { frames: number; sizeBytes: number }): void {
@@ -55,8 +65,14 @@ export class CourierRun {
     this.#step({ type: 'link-down' });
   }
 
-  appended(): void {
-    this.#step({ type: 'appended' });
+  /** The outbox got new entries; `only` is all of them, if that is known. */
+  appended(only?: Appended): void {
+    if (!only) return this.#step({ type: 'appended' });
+    const { entry, previous } = only;
+    const next = { number: entry.number, sizeBytes: entry.sizeBytes, previous };
+    const isTaken = this.#wants(entry) && takesNext(this.#courier, next);
+    if (isTaken) this.#bodies.set(entry.number, entry);
+    this.#step({ type: 'appended', ...(isTaken && { next }) });
   }
 
   settled(number: number): void {
@@ -150,6 +166,7 @@ export class CourierRun {
       const loadedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       const more = entries.length >= LOAD_ENTRIES || loadedBytes >= LOAD_SIZE_BYTES;
       this.#step({ type: 'loaded', epoch, entries: sizes, upTo: entries.at(-1)?.number, more });
+      if (this.idle) this.#onIdle();
     } catch (error) {
       this.#log.error({ machine: this.#machine, error }, 'the outbox could not be read');
       this.#clock.after(1_000, () => this.#step({ type: 'loaded', epoch, entries: [], more: true }));

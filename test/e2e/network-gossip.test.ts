@@ -43,6 +43,7 @@ async function talker(mayLink: (peerId: string) => boolean = () => true): Promis
     listen: ['/ip4/127.0.0.1/tcp/0'],
     gater: {},
     gossip: gossip.service,
+    clock: systemClock,
   });
   await node.libp2p.start();
   gossip.setTopics(new Set([TOPIC]));

@@ -14,9 +14,13 @@ export interface SimOptions {
   messages: number;
   /** With the real modules the bytes of envelopes differ from run to run: ML-KEM draws randomness of its own. */
   isReal: boolean;
+  /** Whether an event log is kept, to be compared with that of another run. */
+  isLogged: boolean;
   /** Receives every line of the event log. */
   onTrace?: (line: string) => void;
 }
+
+const BYTES_SIZE = 1 << 16;
 
 export const RED = 'red-team';
 export const BLUE = 'blue-team';
@@ -26,7 +30,7 @@ const QUILL = '-quill';
 /** What no frame may hold in the clear: contents, and what machines announce of their agents. */
 const SEALED = ['-canary', '-slug', CLIENT, PLATFORM, 'last_seen'];
 /** Nor these, unless it tells statements of a log. */
-const SAID_IN_LOGS = [QUILL, labelOf(''), RED, BLUE];
+const SAID_NOWHERE = [...SEALED, QUILL, labelOf(''), RED, BLUE];
 
 /** What was put on a link to `east`. */
 export interface Sent {
@@ -64,8 +68,12 @@ export class World {
   readonly agentIds = new Map<string, string>();
   readonly #options: SimOptions;
   readonly #hash = createHash('sha256');
-  /** Of the event log, still to be hashed: few long updates cost less than many short ones. */
+  /** Of what was on the wire. */
+  readonly #bytesHash = createHash('sha256');
+  /** Of the event log and the wire, still to be hashed: few long updates cost less than many short ones. */
   #lines = '';
+  readonly #bytes = new Uint8Array(BYTES_SIZE);
+  #bytesAt = 0;
   #left: number;
 
   constructor(options: SimOptions) {
@@ -125,19 +133,35 @@ export class World {
   }
 
   trace(what: string, bytes?: Uint8Array): void {
-    const { isReal } = this.#options;
+    const { isReal, isLogged } = this.#options;
+    if (!isLogged) return;
     const line = `${this.time.nowMs} ${isReal ? what.replaceAll(ENVELOPE_KEYS, '$1') : what}\n`;
-    this.#lines += line;
-    if (bytes || this.#lines.length > LINES_LENGTH) {
+    this.#lines += bytes && isReal && isVarying(bytes) ? `${bytes.length} ${line}` : line;
+    if (this.#lines.length > LINES_LENGTH) {
       this.#hash.update(this.#lines);
       this.#lines = '';
     }
-    if (bytes) this.#hash.update(isReal && isVarying(bytes) ? String(bytes.length) : bytes);
+    if (bytes && !(isReal && isVarying(bytes))) this.#noteBytes(bytes);
     this.#options.onTrace?.(bytes ? `${line.trimEnd()} ${bytes.length}` : line.trimEnd());
   }
 
+  /** SHA-256 of the event log; empty when none is kept. */
   digest(): string {
-    return this.#hash.update(this.#lines).digest('hex');
+    if (!this.#options.isLogged) return '';
+    const bytes = this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt)).digest();
+    return this.#hash.update(this.#lines).update(bytes).digest('hex');
+  }
+
+  #noteBytes(bytes: Uint8Array): void {
+    if (this.#bytesAt + bytes.length > BYTES_SIZE) {
+      this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt));
+      this.#bytesAt = 0;
+    }
+    if (bytes.length > BYTES_SIZE) this.#bytesHash.update(bytes);
+    else {
+      this.#bytes.set(bytes, this.#bytesAt);
+      this.#bytesAt += bytes.length;
+    }
   }
 
   addAgents(): void {
@@ -187,6 +211,7 @@ export class World {
       time: this.time,
       random: this.random.fork(name),
       wire: this.wire,
+      isLogged: this.#options.isLogged,
       trace: (what) => this.trace(what),
       onProblem: (kind, what) => this.ledger.problem('internal', `${kind}: ${what}`),
     });
@@ -213,15 +238,16 @@ export class World {
   }
 
   #lookForLeaks(peerId: string, bytes: Uint8Array): void {
-    const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const secrets = isOfType(frame, 'log') ? SEALED : [...SEALED, ...SAID_IN_LOGS];
+    // All that is looked for is ASCII.
+    const frame = latin1(bytes);
+    const secrets = isOfType(bytes, 'log') ? SEALED : SAID_NOWHERE;
     this.#search(frame, secrets, 'in the clear on the wire');
     this.#search(frame, this.#secretsFrom(peerId), 'in a frame to a machine that must not have it');
   }
 
   /** Read by nobody but whom it is for, so it may hold what a member knows. */
   #lookAtAsked(peerId: string, bytes: Uint8Array): void {
-    this.#search(Buffer.from(bytes), this.#secretsFrom(peerId), 'in a question or an answer');
+    this.#search(latin1(bytes), this.#secretsFrom(peerId), 'in a question or an answer');
   }
 
   #secretsFrom(peerId: string): string[] {
@@ -232,7 +258,7 @@ export class World {
     return this.eastIsBlue ? [this.afterwards] : [this.afterwards, 'blue-', this.blueId];
   }
 
-  #search(bytes: Buffer, secrets: readonly string[], where: string): void {
+  #search(bytes: string, secrets: readonly string[], where: string): void {
     for (const secret of secrets) {
       if (bytes.includes(secret)) this.ledger.problem('leaked', `${secret} ${where}`);
     }
@@ -247,6 +273,10 @@ function haveMet(a: SimNode, b: SimNode, fromMs: number, toMs: number): boolean 
       (other) => Math.max(one.fromMs, other.fromMs, fromMs) <= Math.min(one.toMs, other.toMs, toMs),
     ),
   );
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 const LINES_LENGTH = 16_384;

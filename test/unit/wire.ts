@@ -180,6 +180,8 @@ export class WireNetwork implements Network {
   readonly peerId: string;
   /** Machines linked now, each with a number of the link. */
   readonly linked = new Map<string, number>();
+  /** Frames that it was given for others, by their type. */
+  readonly sent = new Map<Frame['t'], number>();
   readonly #wire: Wire;
   #handlers: NetworkHandlers | undefined;
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
@@ -207,6 +209,7 @@ export class WireNetwork implements Network {
     const link = this.linked.get(peerId);
     if (link === undefined) return false;
     for (const frame of frames) {
+      this.sent.set(frame.t, (this.sent.get(frame.t) ?? 0) + 1);
       const bytes = encodeFrame(frame);
       queueMicrotask(() => {
         const other = this.#wire.networks.get(peerId);
@@ -217,6 +220,10 @@ export class WireNetwork implements Network {
     }
     return true;
   }
+
+  wake(): void {}
+
+  nudge(): void {}
 
   drop(peerId: string): void {
     if (this.linked.has(peerId)) this.#wire.part(this, this.#wire.networks.get(peerId)!);
@@ -306,10 +313,11 @@ export async function startMachine(
     random?: Random;
     log?: Log;
     hopsMax?: number;
+    linksMax?: number;
     retentionMs?: number;
   },
 ): Promise<TestMachine> {
-  const { hopsMax } = options;
+  const { hopsMax, linksMax } = options;
   const { seed, label, clock, kv = new MemoryKv(), random = systemRandom, log = silentLog } = options;
   const prekeyFile = prekeyFiles.get(kv) ?? new MemoryPrekeyFile();
   prekeyFiles.set(kv, prekeyFile);
@@ -328,6 +336,7 @@ export async function startMachine(
     platform: 'test',
     peers: [],
     hopsMax,
+    linksMax,
     ...(options.retentionMs !== undefined && { retentionMs: options.retentionMs }),
   });
   await machine.start();
