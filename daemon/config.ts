@@ -29,6 +29,8 @@ export interface DaemonConfig {
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Whether this machine passes bytes on between members. */
+  readonly relay: boolean;
 }
 
 /** What came with the command line, as typed. */
@@ -40,6 +42,7 @@ export interface DaemonFlags {
   name?: string | undefined;
   maxHops?: string | undefined;
   retention?: string | undefined;
+  relay?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -88,6 +91,8 @@ const zRetention = z
       .max(RETENTION_MS_MAX, 'Give at most 30d.'),
   );
 
+const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
+
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
 /**
@@ -123,6 +128,9 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    relay:
+      read(zSwitch, { flag: '--relay', variable: 'PATCHCORD_RELAY' }, flags.relay ? 'on' : undefined) ??
+      false,
     retentionMs:
       read(zRetention, { flag: '--retention', variable: 'PATCHCORD_RETENTION' }, flags.retention) ??
       RETENTION_MS,

@@ -68,6 +68,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Passes bytes on between members, as a keeper does anyway. */
+  relay?: boolean;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -131,7 +133,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs }));
+      await network.start(handlers({ ...registry, postoffice, log, epochs, relay: parts.relay ?? false }));
+      registry.invites.start();
       sync.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
@@ -285,6 +288,7 @@ function handlers(parts: {
   postoffice: Postoffice;
   epochs: Epochs;
   log: Log;
+  relay: boolean;
 }): NetworkHandlers {
   const { directory, sync, invites, standing, postoffice, log } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
@@ -307,6 +311,9 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
+    relays: () => parts.relay || directory.isKeeper(),
+    mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
+    addressesChanged: () => sync.announceAddresses(),
     linkUp(machine, { window, epoch }) {
       inDirectory(machine, async () => {
         // Who lives here goes first: the other side takes no mail from agents it does not know.

@@ -25,6 +25,8 @@ const FRAMES = {
     window_frames: z.int().min(1).max(65_536),
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
     epoch: z.int().min(1).max(EPOCH_MAX).optional(),
+    /** Passes bytes on between members that cannot reach each other, see relaying.ts. */
+    relay: z.literal(true).optional(),
   }),
   /**
    * An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. One that is

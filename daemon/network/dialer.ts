@@ -1,5 +1,6 @@
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { relayOf } from './addresses.ts';
 import type { LinkStatus } from './network.ts';
 import { dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
 
@@ -76,8 +77,10 @@ export class Dialer {
     const statuses: LinkStatus[] = [];
     for (const [peerId, { attempts, lastError }] of this.#targets) {
       const address = this.#options.linkAddress(peerId);
-      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts });
-      else if (lastError === undefined) statuses.push({ peerId, up: false, attempts });
+      if (address !== undefined) {
+        const relay = relayOf(address);
+        statuses.push({ peerId, up: true, address, attempts, ...(relay !== undefined && { relay }) });
+      } else if (lastError === undefined) statuses.push({ peerId, up: false, attempts });
       else statuses.push({ peerId, up: false, attempts, lastError });
     }
     return statuses;

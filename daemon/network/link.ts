@@ -64,7 +64,7 @@ export class Link {
   }
 
   /** Says our hello. */
-  greet(bootId: string, epoch = 0): void {
+  greet(bootId: string, epoch = 0, relays = false): void {
     this.#greeted = true;
     this.#frames.send([
       {
@@ -74,6 +74,7 @@ export class Link {
         window_frames: WINDOW_FRAMES,
         window_bytes: WINDOW_SIZE_BYTES,
         ...(epoch > 0 && { epoch }),
+        ...(relays && { relay: true as const }),
       },
     ]);
   }

@@ -28,6 +28,8 @@ export interface Network {
    * one request of protocol/ticket.ts, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
    */
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
+  /** This machine has open invites until then, by its clock: relays let strangers through to it. */
+  expectGuests?(untilMs: number): void;
   /** What is known of each machine named by setPeers; for status and doctor. */
   links(): LinkStatus[];
   stop(): Promise<void>;
@@ -40,6 +42,12 @@ export interface NetworkHandlers {
   admits(peerId: string): boolean;
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
   admitsJoin(peerId: string): boolean;
+  /** Whether this machine passes bytes on between members that cannot reach each other. */
+  relays?(): boolean;
+  /** Whether two machines are members of one namespace that this machine is a member of. */
+  mayRelay?(from: string, to: string): boolean;
+  /** {@link Network.addresses} says something else than before. */
+  addressesChanged?(): void;
   /** A link is up, both hellos seen. */
   linkUp(peerId: string, link: { window: Window; boot: string; address: string; epoch?: number }): void;
   linkDown(peerId: string, reason: string): void;
@@ -62,6 +70,8 @@ export interface LinkStatus {
   up: boolean;
   /** The address in use, when up. */
   address?: string;
+  /** The machine that passes the link's bytes on, when one does. */
+  relay?: string;
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
