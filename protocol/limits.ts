@@ -177,8 +177,12 @@ export const RELAYED_GUESTS_PER_INVITER_MAX = 4;
 export const RELAYED_GUEST_SIZE_BYTES_MAX = 1024 * 1024;
 /** and how long one may last. */
 export const RELAYED_GUEST_MS_MAX = 30_000;
-/** Bytes that may wait at a relay for one slow machine; a link has no more than its window under way. */
+/** Bytes that may wait at a relay for one slow machine; a link has no more than its window under way, */
 export const RELAYED_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+/** and for all of them together; */
+export const RELAYED_BUFFERS_BYTES_MAX = 64 * 1024 * 1024;
+/** what waits for one machine counts from here on. */
+export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
 /** A relayed connection on which nothing was said for so long is ended; a link says something every 15 s. */
 export const RELAYED_SILENCE_MS = 60_000;
 /** Relays at which a machine says that it can be reached. */

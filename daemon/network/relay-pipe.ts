@@ -1,11 +1,22 @@
 import type { Stream, StreamMessageEvent } from '@libp2p/interface';
 import {
   RELAYED_BUFFER_BYTES_MAX,
+  RELAYED_BUFFER_COUNTED_BYTES,
   RELAYED_GUEST_MS_MAX,
   RELAYED_GUEST_SIZE_BYTES_MAX,
   RELAYED_SILENCE_MS,
 } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
+
+export interface RelayPipeOptions {
+  clock: Clock;
+  /** One of the ends is no member yet. */
+  guest: boolean;
+  /** Whether all pipes together hold no more than they may. */
+  hasRoom: () => boolean;
+  /** Called once. */
+  onEnd: (reason: string) => void;
+}
 
 /**
  * Two streams whose bytes are passed on to each other until one of them ends. What a slow reader leaves waiting is
@@ -16,24 +27,28 @@ export class RelayPipe {
   readonly #ends: readonly [Stream, Stream];
   readonly #clock: Clock;
   readonly #guest: boolean;
+  readonly #hasRoom: () => boolean;
   readonly #onEnd: (reason: string) => void;
   #lastMs: number;
   #sizeBytes = 0;
   #timer: Timer;
   #over = false;
 
-  constructor(
-    ends: readonly [Stream, Stream],
-    options: { clock: Clock; guest: boolean; onEnd(reason: string): void },
-  ) {
+  constructor(ends: readonly [Stream, Stream], options: RelayPipeOptions) {
     this.#ends = ends;
     this.#clock = options.clock;
     this.#lastMs = options.clock.elapsed();
     this.#guest = options.guest;
-    this.#onEnd = (reason) => options.onEnd(reason);
+    this.#hasRoom = options.hasRoom;
+    this.#onEnd = options.onEnd;
     this.#timer = this.#watch();
     this.#pass(ends[0], ends[1]);
     this.#pass(ends[1], ends[0]);
+  }
+
+  /** Bytes that wait for slow readers. */
+  get waitingBytes(): number {
+    return this.#ends[0].writeBufferLength + this.#ends[1].writeBufferLength;
   }
 
   /** Cuts both ends off. */
@@ -63,7 +78,10 @@ export class RelayPipe {
     } catch {
       return this.end('closed');
     }
-    if (target.writeBufferLength > RELAYED_BUFFER_BYTES_MAX) this.end('slow reader');
+    const waitingBytes = target.writeBufferLength;
+    if (waitingBytes > RELAYED_BUFFER_BYTES_MAX) this.end('slow reader');
+    else if (waitingBytes > RELAYED_BUFFER_COUNTED_BYTES && !this.#hasRoom())
+      this.end('too many slow readers');
   }
 
   /** Looks now and then instead of setting a timer for each message. */

@@ -1,6 +1,6 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
-import { INVITE_TTL_MS_MAX } from '../../protocol/limits.ts';
+import { INVITE_TTL_MS_MAX, RELAYED_BUFFERS_BYTES_MAX } from '../../protocol/limits.ts';
 import {
   decidePassage,
   decodeRelayAnswer,
@@ -129,12 +129,19 @@ export class RelayServer {
     const pipe = new RelayPipe(ends, {
       clock,
       guest: passage.guest,
+      hasRoom: () => this.#hasRoom(),
       onEnd: (reason) => {
         this.#passages.delete(passage);
         log.info({ ...passage, reason }, 'relaying ended');
       },
     });
     this.#passages.set(passage, pipe);
+  }
+
+  #hasRoom(): boolean {
+    let waitingBytes = 0;
+    for (const pipe of this.#passages.values()) waitingBytes += pipe?.waitingBytes ?? 0;
+    return waitingBytes <= RELAYED_BUFFERS_BYTES_MAX;
   }
 
   async #expectGuests(stream: Stream, inviter: string, forMs: number, signal: AbortSignal): Promise<void> {
