@@ -9,6 +9,9 @@ import {
   HOPS_CONFIGURED_MAX,
   HOPS_DEFAULT,
   LABEL_LENGTH_MAX,
+  LINKS_CONFIGURED_MAX,
+  LINKS_CONFIGURED_MIN,
+  LINKS_MAX,
   RETENTION_MS,
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
@@ -31,6 +34,8 @@ export interface DaemonConfig {
   readonly hopsMax: number;
   /** Whether this machine passes bytes on between members. */
   readonly relay: boolean;
+  /** Links kept in one namespace; its members are to have the same number. */
+  readonly linksMax: number;
 }
 
 /** What came with the command line, as typed. */
@@ -92,6 +97,12 @@ const zRetention = z
   );
 
 const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
+const LINKS_REMEDY = `Give a number from ${LINKS_CONFIGURED_MIN} to ${LINKS_CONFIGURED_MAX}.`;
+const zLinks = z
+  .string()
+  .regex(/^\d{1,4}$/, LINKS_REMEDY)
+  .transform(Number)
+  .pipe(z.number().min(LINKS_CONFIGURED_MIN, LINKS_REMEDY).max(LINKS_CONFIGURED_MAX, LINKS_REMEDY));
 
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
@@ -131,6 +142,11 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     relay:
       read(zSwitch, { flag: '--relay', variable: 'PATCHCORD_RELAY' }, flags.relay ? 'on' : undefined) ??
       false,
+    linksMax: check(
+      zLinks,
+      'PATCHCORD_LINKS_MAX',
+      value(environment['PATCHCORD_LINKS_MAX']) ?? String(LINKS_MAX),
+    ),
     retentionMs:
       read(zRetention, { flag: '--retention', variable: 'PATCHCORD_RETENTION' }, flags.retention) ??
       RETENTION_MS,

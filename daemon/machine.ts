@@ -16,6 +16,7 @@ import { DirectoryStore } from './directory/directory-store.ts';
 import { Invites } from './directory/invites.ts';
 import { Joining } from './directory/joining.ts';
 import { Membership } from './directory/membership.ts';
+import { MeshLinks } from './directory/mesh-links.ts';
 import { NamespaceKeys } from './directory/namespace-keys.ts';
 import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
@@ -25,6 +26,7 @@ import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
+import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -70,6 +72,8 @@ export interface MachineParts {
   peers: readonly string[];
   /** Passes bytes on between members, as a keeper does anyway. */
   relay?: boolean;
+  /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
+  linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -102,7 +106,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     onPrekey: (machine) => postoffice.keyed(machine),
   });
-  const { directory, prekeys, keys, sync, agents } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
   const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
@@ -133,9 +137,12 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs, relay: parts.relay ?? false }));
+      await network.start(
+        handlers({ ...registry, postoffice, network, log, epochs, relay: parts.relay ?? false }),
+      );
       registry.invites.start();
       sync.start();
+      presence.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -144,7 +151,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
+      presence.stop();
       sync.stop();
+      links.stop();
       keys.stop();
       prekeys.stop();
       epochs.stop();
@@ -167,7 +176,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -182,6 +191,7 @@ function createDelivery(
     held,
     network,
     directory,
+    links,
     prekeys,
     signer,
     clock,
@@ -222,20 +232,26 @@ function createRegistry(
     onLogChanged(step) {
       sync.logChanged(step);
       keys.check(step.after.id);
+      presence.changed(step.after.id);
       events.onLogChanged(step);
     },
   });
+  const links = new MeshLinks({ directory, clock, random, linksMax: parts.linksMax });
   const prekeys = new PrekeyRing({
     file: parts.prekeyFile,
     signer,
     clock,
     random,
     log,
-    onRotated: () => sync.announcePrekey(),
+    onRotated() {
+      sync.announcePrekey();
+      for (const ns of directory.logs.keys()) presence.changed(ns);
+    },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    links,
     keys,
     network,
     clock,
@@ -244,13 +260,25 @@ function createRegistry(
     statics: staticPeers(parts.peers),
     prekeys,
     onPrekey: events.onPrekey,
+    onOwnChanged: (ns) => presence.changed(ns),
+  });
+  const presence = new Presence({
+    directory,
+    keys,
+    prekeys,
+    network,
+    signer,
+    clock,
+    random,
+    log,
+    boot: parts.boot,
   });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership };
+  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
 }
 
 /**
@@ -282,15 +310,18 @@ function followerOf(parts: {
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
+  links: MeshLinks;
   sync: DirectorySync;
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  presence: Presence;
   epochs: Epochs;
+  network: Pick<Network, 'drop'>;
   log: Log;
   relay: boolean;
 }): NetworkHandlers {
-  const { directory, sync, invites, standing, postoffice, log } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -316,25 +347,33 @@ function handlers(parts: {
     addressesChanged: () => sync.announceAddresses(),
     linkUp(machine, { window, epoch }) {
       inDirectory(machine, async () => {
+        if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
+        presence.linkUp(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
-    linkDown(machine) {
+    linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        links.linkDown(machine);
         sync.linkDown(machine);
+        presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
     frame(machine: string, frame: Frame) {
+      if (!isSyncFrame(frame)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
       else if (frame.t === 'take') afterDirectory(machine, () => postoffice.mailbox.take(machine, frame));
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
-      else if (frame.t !== 'hello') afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'ack' || frame.t === 'refuse')
+        afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'presence') presence.frame(machine, frame);
     },
+    gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),
   };

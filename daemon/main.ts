@@ -162,6 +162,7 @@ async function startMachine(
     peers: config.peers,
     hopsMax: config.hopsMax,
     relay: config.relay,
+    linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });
   run.stopLater('machine', () => machine.stop());

@@ -28,6 +28,10 @@ const FRAMES = {
     /** Passes bytes on between members that cannot reach each other, see relaying.ts. */
     relay: z.literal(true).optional(),
   }),
+  /** Asks whether the other side is there; answered by `pong`. */
+  ping: z.strictObject({ t: z.literal('ping') }),
+  /** The sender is there. Also said unasked by whoever only listens, so that a long transfer is no silence. */
+  pong: z.strictObject({ t: z.literal('pong') }),
   /**
    * An envelope in custody transfer; `n` is the sender's number for it, answered by `ack` or `refuse`. One that is
    * sealed to a third machine asks the receiver to keep it for that machine; `withdraw` is the SHA-256 of what takes
@@ -110,12 +114,21 @@ const FRAMES = {
     prekey: zCount,
     namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: bytesOf(32), roster: zCount })).max(1_000),
   }),
+  /** Who is here, sealed with the namespace key; see presence/message.ts. */
+  presence: z.strictObject({
+    t: z.literal('presence'),
+    ns: zNamespaceId,
+    epoch: z.int().min(1),
+    box: zBytes,
+  }),
   /** Asks for prekey, roster and addresses: the digest differed, or what came could not be opened. */
   want: z.strictObject({ t: z.literal('want'), ns: zNamespaceId }),
 };
 
 const zFrame = z.discriminatedUnion('t', [
   FRAMES.hello,
+  FRAMES.ping,
+  FRAMES.pong,
   FRAMES.parcel,
   FRAMES.ack,
   FRAMES.refuse,
@@ -129,6 +142,7 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.prekey,
   FRAMES.digest,
   FRAMES.want,
+  FRAMES.presence,
 ]);
 /** Enough of a frame to tell what it wants to be. */
 const zHead = z.object({ t: z.string(), v: z.unknown().optional() });

@@ -3,21 +3,47 @@ import { parsePeerAddress, reachOf, type PeerAddress, type Reach } from './addre
 
 /** What the dialer decides, without its sockets and timers. */
 
-/** Chance may say zero; a dial that fails at once must not spin. */
-const RETRY_MIN_MS = 20;
 const RETRY_BASE_MS = 250;
 const RETRY_MAX_MS = 30_000;
+/** A machine that was linked so recently is likely to come back, */
+const RECENT_MS = 10 * 60_000;
+/** so it is dialled at least this often: a partition that heals is over for the links in less than 5 s. */
+const RETRY_RECENT_MAX_MS = 2_000;
+/** A dial that the local network refuses costs next to nothing. */
+const RETRY_CHEAP_MAX_MS = 5_000;
 /** A link that lasted this long was a good one: what went wrong before it is forgiven. */
 export const LINK_PROVEN_MS = 10_000;
 /** How long the machine with the higher peer id lets the other one dial first. */
 const YIELD_MS = 300;
 
+/** What the next dial of a machine depends on. */
+export interface Tries {
+  /** Failures in a row. */
+  failures: number;
+  /** How long ago it was linked; undefined when it was not since this start. */
+  unlinkedMs?: number | undefined;
+  /** The last dial failed because this machine has no way to any of the addresses. */
+  cheap: boolean;
+}
+
 /**
- * How long to wait before the next dial, after this many failures in a row. Full jitter, so that machines which
- * lost the same peer at the same moment do not come back at the same moment.
+ * How long to wait before the next dial. Half of it is chance, so that machines which lost the same peer at the same
+ * moment do not come back at the same moment.
  */
-export function retryDelayMs(failures: number, fraction: number): number {
-  return Math.max(RETRY_MIN_MS, fraction * Math.min(RETRY_MAX_MS, RETRY_BASE_MS * 2 ** failures));
+export function retryDelayMs(tries: Tries, fraction: number): number {
+  const maxMs = retryMaxMs(tries);
+  return Math.min(maxMs, RETRY_BASE_MS * 2 ** tries.failures) * (0.5 + 0.5 * fraction);
+}
+
+/** How many failures in a row count: the delay grows on from its bound when the bound rises. */
+export function countedFailures(tries: Tries): number {
+  const enough = Math.ceil(Math.log2(retryMaxMs(tries) / RETRY_BASE_MS));
+  return Math.min(tries.failures + 1, enough);
+}
+
+function retryMaxMs({ unlinkedMs = Infinity, cheap }: Tries): number {
+  if (unlinkedMs < RECENT_MS) return RETRY_RECENT_MAX_MS;
+  return cheap ? RETRY_CHEAP_MAX_MS : RETRY_MAX_MS;
 }
 
 /**

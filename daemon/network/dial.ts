@@ -13,6 +13,13 @@ export const ADDRESS_TIMEOUT_MS = 6_000;
  * once would open a connection through every interface of a peer next door, to keep one.
  */
 const STAGGER_MS = 100;
+/**
+ * An address that does not answer is tried once more beside, twice: TCP repeats what was sent into a hole after 1 s and
+ * then 3 s only (RFC 6298), too seldom to notice soon that the hole is gone.
+ */
+const AGAIN_MS = 2_000;
+/** What the system says when no packet has left this machine, or none came to the other one's network. */
+const UNREACHABLE_HERE = /E(NET|HOST)UNREACH|ENETDOWN|EADDRNOTAVAIL/;
 
 /**
  * The first connection that comes about. The other attempts are aborted, and a connection that comes too late
@@ -27,6 +34,7 @@ export function dialFirst(
   const { promise, resolve, reject } = Promise.withResolvers<Connection>();
   const race = new AbortController();
   const failures: string[] = [];
+  const causes: unknown[] = [];
   let started = 0;
   let timer: Timer | undefined;
 
@@ -36,15 +44,16 @@ export function dialFirst(
     race.abort(new Error('no longer needed'));
     settle();
   };
-  const onAbort = (): void => finish(() => reject(unreachable([`given up: ${text(signal.reason)}`])));
+  const onAbort = (): void => finish(() => reject(unreachable([`given up: ${text(signal.reason)}`], [])));
   const won = (connection: Connection): void => {
     if (race.signal.aborted) connection.abort(new Error('another address was faster'));
     else finish(() => resolve(connection));
   };
   const lost = (address: string, error: unknown): void => {
     if (race.signal.aborted) return;
+    causes.push(error);
     failures.push(`${address.replace(/\/p2p\/.*/, '')}: ${text(error)}`);
-    if (failures.length === addresses.length) finish(() => reject(unreachable(failures)));
+    if (failures.length === addresses.length) finish(() => reject(unreachable(failures, causes)));
     else startNext();
   };
   const startNext = (): void => {
@@ -57,7 +66,7 @@ export function dialFirst(
   };
 
   if (signal.aborted) onAbort();
-  else if (addresses.length === 0) finish(() => reject(unreachable(['no usable address'])));
+  else if (addresses.length === 0) finish(() => reject(unreachable(['no usable address'], [])));
   else {
     signal.addEventListener('abort', onAbort, { once: true });
     startNext();
@@ -73,7 +82,7 @@ async function attempt(
 ): Promise<Connection> {
   const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
   try {
-    return await dialOne(address, limit.signal);
+    return await firstOf(dialOne, address, clock, limit.signal);
   } catch (cause) {
     if (limit.passed) throw new Error(`no answer in ${ADDRESS_TIMEOUT_MS} ms`, { cause });
     throw cause;
@@ -82,8 +91,46 @@ async function attempt(
   }
 }
 
-function unreachable(failures: readonly string[]): PatchcordError {
-  return new PatchcordError('peer_unreachable', `Could not connect: ${failures.join('; ').slice(0, 400)}.`);
+/** The first outcome of up to three dials of one address. */
+async function firstOf(
+  dialOne: DialOne,
+  address: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const { promise, resolve, reject } = Promise.withResolvers<Connection>();
+  const running = new Set<AbortController>();
+  let over = false;
+  const start = (): void => {
+    const dial = new AbortController();
+    running.add(dial);
+    dialOne(address, AbortSignal.any([signal, dial.signal])).then((connection) => {
+      running.delete(dial);
+      if (over) connection.abort(new Error('another attempt was faster'));
+      else resolve(connection);
+    }, reject);
+  };
+  const timers = [AGAIN_MS, 2 * AGAIN_MS].map((delayMs) => clock.after(delayMs, start));
+  start();
+  try {
+    return await promise;
+  } finally {
+    for (const timer of timers) timer.cancel();
+    over = true;
+    for (const dial of running) dial.abort(new Error('no longer needed'));
+  }
+}
+
+/** Whether a dial failed at once at every address because this machine has no way there. */
+export function isUnreachableHere(error: unknown): boolean {
+  if (!(error instanceof PatchcordError) || !(error.cause instanceof AggregateError)) return false;
+  const causes: unknown[] = error.cause.errors;
+  return causes.length > 0 && causes.every((cause) => UNREACHABLE_HERE.test(text(cause)));
+}
+
+function unreachable(failures: readonly string[], causes: readonly unknown[]): PatchcordError {
+  const message = `Could not connect: ${failures.join('; ').slice(0, 400)}.`;
+  return new PatchcordError('peer_unreachable', message, '', { cause: new AggregateError(causes) });
 }
 
 function text(error: unknown): string {

@@ -2,10 +2,13 @@ import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { relayOf } from './addresses.ts';
 import type { LinkStatus } from './network.ts';
-import { dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
+import { isUnreachableHere } from './dial.ts';
+import { countedFailures, dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
 
 /** Peers that are dialled at the same time; the others wait their turn. */
 const ATTEMPTS_MAX = 64;
+/** News of a machine makes it be dialled again at most this often. */
+const NUDGE_INTERVAL_MS = 1_000;
 
 export interface DialerOptions {
   self: string;
@@ -26,9 +29,18 @@ interface Target {
   failures: number;
   /** Dials since the machine was last linked. */
   attempts: number;
+  /** When it was linked last, and nudged last, by `Clock.elapsed`. */
+  linkedMs?: number;
+  nudgedMs?: number;
   lastError?: string;
   timer?: Timer;
   attempt?: AbortController;
+}
+
+interface Failure {
+  reason: string;
+  /** See {@link isUnreachableHere}. */
+  cheap: boolean;
 }
 
 /**
@@ -62,6 +74,7 @@ export class Dialer {
     if (target === undefined) return;
     this.#halt(peerId, target);
     target.attempts = 0;
+    target.linkedMs = this.#options.clock.elapsed();
     delete target.lastError;
   }
 
@@ -70,7 +83,23 @@ export class Dialer {
     const target = this.#targets.get(peerId);
     if (target === undefined) return;
     if (lastedMs >= LINK_PROVEN_MS) target.failures = 0;
-    this.#retry(peerId, target, reason);
+    target.linkedMs = this.#options.clock.elapsed();
+    this.#retry(peerId, target, { reason, cheap: false });
+  }
+
+  /** Everything is different: dials at once whoever is not linked, also where a dial is under way. */
+  wake(): void {
+    for (const [peerId, target] of this.#targets) this.#restart(peerId, target);
+  }
+
+  /** There is news of a machine; one that waits for its next dial is dialled now. */
+  nudge(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target?.timer === undefined) return;
+    const nowMs = this.#options.clock.elapsed();
+    if (nowMs - (target.nudgedMs ?? -Infinity) < NUDGE_INTERVAL_MS) return;
+    target.nudgedMs = nowMs;
+    this.#restart(peerId, target);
   }
 
   statuses(): LinkStatus[] {
@@ -102,9 +131,13 @@ export class Dialer {
     }
     const news = addresses.some((address) => !known.addresses.includes(address));
     known.addresses = addresses;
-    if (!news || this.#options.linkAddress(peerId) !== undefined) return;
-    this.#halt(peerId, known);
-    known.failures = 0;
+    if (news) this.#restart(peerId, known);
+  }
+
+  #restart(peerId: string, target: Target): void {
+    if (this.#options.linkAddress(peerId) !== undefined) return;
+    this.#halt(peerId, target);
+    target.failures = 0;
     this.#enqueue(peerId);
   }
 
@@ -136,12 +169,13 @@ export class Dialer {
     target.attempt = attempt;
     target.attempts += 1;
     this.#running += 1;
-    let failure: string | undefined;
+    let failure: Failure | undefined;
     try {
       const addresses = dialOrder(peerId, target.addresses, this.#options.own());
       await this.#options.connect(peerId, addresses, attempt.signal);
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      const reason = error instanceof Error ? error.message : String(error);
+      failure = { reason, cheap: isUnreachableHere(error) };
     }
     this.#running -= 1;
     // An attempt that was called off has been replaced by whatever called it off.
@@ -152,18 +186,21 @@ export class Dialer {
     this.#startNext();
   }
 
-  #failed(peerId: string, target: Target, reason: string): void {
-    this.#retry(peerId, target, reason);
-    const fields = { peer: peerId, attempts: target.attempts, reason };
+  #failed(peerId: string, target: Target, failure: Failure): void {
+    this.#retry(peerId, target, failure);
+    const fields = { peer: peerId, attempts: target.attempts, reason: failure.reason };
     if (target.attempts === 1) this.#options.log.info(fields, 'peer cannot be reached; trying on');
     else this.#options.log.debug(fields, 'peer cannot be reached');
   }
 
-  #retry(peerId: string, target: Target, reason: string): void {
+  #retry(peerId: string, target: Target, { reason, cheap }: Failure): void {
     this.#halt(peerId, target);
     target.lastError = reason;
-    const delayMs = retryDelayMs(target.failures, this.#options.random.fraction());
-    target.failures += 1;
+    const { clock, random } = this.#options;
+    const unlinkedMs = target.linkedMs === undefined ? undefined : clock.elapsed() - target.linkedMs;
+    const tries = { failures: target.failures, unlinkedMs, cheap };
+    const delayMs = retryDelayMs(tries, random.fraction());
+    target.failures = countedFailures(tries);
     this.#dialAfter(peerId, target, delayMs);
   }
 

@@ -4,6 +4,8 @@ import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { LINK_BUFFER_BYTES_MAX } from '../../protocol/limits.ts';
 
 export interface FrameStreamEvents {
+  /** Bytes arrived, be it part of a frame only. */
+  heard?(): void;
   /** Frames that arrived together, in order. Not called any more once `closed` was. */
   frames(frames: readonly Frame[]): void;
   /** The stream is over. Called once. */
@@ -110,6 +112,7 @@ export class FrameStream {
 
   #readSoon(event: StreamMessageEvent): void {
     if (this.#over) return;
+    this.#events.heard?.();
     if (this.#arrived.length === 0) queueMicrotask(() => this.#read());
     if (event.data instanceof Uint8Array) this.#arrived.push(event.data);
     else this.#arrived.push(...event.data);

@@ -12,13 +12,17 @@ import { ADDRESS_TIMEOUT_MS, dialFirst } from './dial.ts';
 import { dialOrder } from './dial-plan.ts';
 import { Dialer } from './dialer.ts';
 import type { Ending } from './frame-stream.ts';
+import { Gossip } from './gossip.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
+import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
 import { Relaying } from './relaying.ts';
 
+/** What was sent last, a farewell, has this long to leave before the links are closed. */
+const FAREWELL_MS = 50;
 /** Stopping waits this long for libp2p; sockets that are left then end with the process. */
 const STOP_TIMEOUT_MS = 2_000;
 
@@ -46,6 +50,8 @@ interface Running {
   admission: Admission;
   links: LinkTable;
   relaying: Relaying;
+  care: LinkCare;
+  gossip: Gossip;
 }
 
 class Libp2pNetwork implements Network {
@@ -55,6 +61,7 @@ class Libp2pNetwork implements Network {
   readonly #dialer: Dialer;
   readonly #stopping = new AbortController();
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
+  #topics: ReadonlySet<string> = new Set();
   #running: Running | undefined;
   #guestsUntilMs = 0;
 
@@ -81,7 +88,21 @@ class Libp2pNetwork implements Network {
       log,
       expectsGuests: () => relaying.server.expectsGuests(),
     });
-    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater, clock });
+    const gossip = new Gossip({
+      handlers,
+      mayLink: (peerId) => admission.mayLink(peerId),
+      connections: () => links.peerIds().map((peerId) => links.get(peerId)!.connection),
+      clock,
+      log,
+    });
+    const { service } = gossip;
+    const node = await createNode({
+      seed,
+      listen: this.#listen,
+      gater: admission.gater,
+      gossip: service,
+      clock,
+    });
     const links = new LinkTable({
       self: this.peerId,
       bootId,
@@ -120,14 +141,18 @@ class Libp2pNetwork implements Network {
       (stream, connection) => desk.serve(stream, connection),
       atMost(JOINS_PER_PEER_MAX),
     );
+    const care = new LinkCare(clock, () => links.links());
     await relaying.handle();
-    this.#running = { handlers, node, admission, links, relaying };
+    this.#running = { handlers, node, admission, links, care, gossip, relaying };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
       this.#running = undefined;
       throw error;
     }
+    care.start();
+    gossip.setTopics(this.#topics);
+    gossip.start();
     this.#dialer.setPeers(this.#peers);
   }
 
@@ -153,6 +178,24 @@ class Libp2pNetwork implements Network {
 
   send(peerId: string, frames: readonly Frame[]): boolean {
     return this.#running?.links.get(peerId)?.send(frames) ?? false;
+  }
+
+  wake(): void {
+    this.#running?.care.askAll();
+    if (this.#running) this.#dialer.wake();
+  }
+
+  nudge(peerId: string): void {
+    if (this.#running) this.#dialer.nudge(peerId);
+  }
+
+  publish(topic: string, data: Uint8Array): void {
+    this.#running?.gossip.publish(topic, data);
+  }
+
+  setTopics(topics: ReadonlySet<string>): void {
+    this.#topics = topics;
+    if (!this.#stopping.signal.aborted) this.#running?.gossip.setTopics(topics);
   }
 
   drop(peerId: string, reason: string): void {
@@ -189,17 +232,21 @@ class Libp2pNetwork implements Network {
     const running = this.#running;
     if (running === undefined) return;
     running.relaying.stop();
+    running.care.stop();
+    running.gossip.stop();
+    if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
-    const { promise: tooLong, resolve } = Promise.withResolvers<void>();
-    const timer = this.#options.clock.after(STOP_TIMEOUT_MS, resolve);
-    await Promise.race([running.node.libp2p.stop(), tooLong]);
-    timer.cancel();
+    await Promise.race([running.node.libp2p.stop(), this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
   }
 
   /** Where each machine may be found, the ways through the relays that we are linked with among them. */
   #waysTo(): ReadonlyMap<string, readonly string[]> {
     return this.#running?.relaying.waysTo(this.#peers) ?? this.#peers;
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => void this.#options.clock.after(delayMs, resolve));
   }
 
   #linkEvents(handlers: NetworkHandlers): LinkTableEvents {
@@ -209,6 +256,7 @@ class Libp2pNetwork implements Network {
         log.info({ peer: link.peerId, address: link.address }, 'link up');
         this.#dialer.up(link.peerId);
         this.#running?.relaying.linkUp(link);
+        this.#running?.gossip.mend();
         handlers.linkUp(link.peerId, described(link));
       },
       down: (link, reason, lastedMs) => {

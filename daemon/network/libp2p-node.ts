@@ -1,6 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify, type Identify } from '@libp2p/identify';
+import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
 import type { ComponentLogger, ConnectionGater, Libp2p, Logger, Upgrader } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -33,6 +34,8 @@ export interface NodeOptions {
   /** Multiaddrs. */
   listen: string[];
   gater: ConnectionGater;
+  /** See gossip.ts. */
+  gossip: (components: GossipSubComponents) => GossipSub;
   clock: Clock;
 }
 
@@ -45,6 +48,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
   const libp2p = await createLibp2p<{
     identify: Identify;
     ping: Ping;
+    gossip: GossipSub;
     dialOne: DialOne;
     inside: { upgrader: Upgrader };
   }>({
@@ -68,6 +72,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     services: {
       identify: identify(),
       ping: ping(),
+      gossip: options.gossip,
       dialOne:
         ({ transportManager }) =>
         (address, signal) =>

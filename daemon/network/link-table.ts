@@ -73,6 +73,11 @@ export class LinkTable {
     return [...this.#parting].some((link) => link.connection === connection);
   }
 
+  /** The links that are up. */
+  links(): Link[] {
+    return [...this.#peers.values()].flatMap(({ current }) => current?.link ?? []);
+  }
+
   /** The machines that are linked. */
   peerIds(): string[] {
     return [...this.#peers].flatMap(([peerId, entry]) => (entry.current === undefined ? [] : peerId));

@@ -1,8 +1,9 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { PROTOCOL_VERSION, type Frame, type FrameOf } from '../../protocol/frame.ts';
-import { LINK_SILENCE_MS, WINDOW_FRAMES, WINDOW_SIZE_BYTES } from '../../protocol/limits.ts';
+import { WINDOW_FRAMES, WINDOW_SIZE_BYTES } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { FrameStream, type Ending } from './frame-stream.ts';
+import { careFor, excused, type LinkSigns } from './liveness.ts';
 import { ReceiveWindow } from './receive-window.ts';
 
 /** Wire. Carries the frames of protocol/frame.ts. */
@@ -15,7 +16,7 @@ const PARTING_MS = 2_000;
 export interface LinkOwner {
   /** The peer's hello was read, and it speaks our version. */
   greeted(link: Link): void;
-  /** A frame other than hello, after both hellos. */
+  /** A frame other than hello, ping and pong, after both hellos. */
   frame(link: Link, frame: Frame): void;
   /** Called once; nothing is called for this link after it. */
   ended(link: Link, ending: Ending): void;
@@ -44,6 +45,7 @@ export class Link {
   #ended = false;
   #parting = false;
   #limit: Timer;
+  #signs: LinkSigns;
 
   constructor(stream: Stream, connection: Connection, clock: Clock, owner: LinkOwner) {
     this.peerId = connection.remotePeer.toString();
@@ -52,7 +54,10 @@ export class Link {
     this.#clock = clock;
     this.#owner = owner;
     this.#limit = clock.after(HELLO_TIMEOUT_MS, () => this.end('no hello'));
+    const nowMs = clock.elapsed();
+    this.#signs = { heardMs: nowMs, saidMs: nowMs };
     this.#frames = new FrameStream(stream, {
+      heard: () => this.#heard(),
       frames: (frames) => this.#receive(frames),
       closed: (ending) => this.#close(ending),
     });
@@ -66,6 +71,7 @@ export class Link {
   /** Says our hello. */
   greet(bootId: string, epoch = 0, relays = false): void {
     this.#greeted = true;
+    this.#settle();
     this.#frames.send([
       {
         t: 'hello',
@@ -84,7 +90,30 @@ export class Link {
     for (const frame of frames) {
       if (frame.t === 'ack' || frame.t === 'refuse') this.#window.answered(frame.n);
     }
+    this.#signs.saidMs = this.#clock.elapsed();
     return this.#frames.send(frames);
+  }
+
+  /** Does what its silence asks for, see liveness.ts. For a link that is up. */
+  look(): void {
+    const care = careFor(this.#signs, this.#clock.elapsed());
+    if (care === 'give up') this.end('silence');
+    else if (care === 'ask') this.ask(false);
+    else if (care === 'say') this.send([{ t: 'pong' }]);
+  }
+
+  /** Asks whether the other side is there; in a hurry it has less time to answer. */
+  ask(hurry: boolean): void {
+    const { asked } = this.#signs;
+    if (asked === undefined || (hurry && !asked.hurry)) {
+      this.#signs.asked = { atMs: this.#clock.elapsed(), hurry };
+    }
+    this.send([{ t: 'ping' }]);
+  }
+
+  /** Its silence so far was this process's fault. */
+  excuse(): void {
+    this.#signs = excused(this.#signs, this.#clock.elapsed());
   }
 
   /** Ends the link at once, with whatever is still on its way. */
@@ -104,14 +133,21 @@ export class Link {
     this.#frames.part(reason);
   }
 
+  /** Once both hellos are said, silence is {@link Link.look}'s matter. */
+  #settle(): void {
+    if (this.#greeted && this.#hello !== undefined) this.#limit.cancel();
+  }
+
+  #heard(): void {
+    this.#signs.heardMs = this.#clock.elapsed();
+    delete this.#signs.asked;
+  }
+
   #receive(frames: readonly Frame[]): void {
     for (const frame of frames) {
       if (this.#ended) return;
       this.#take(frame);
     }
-    if (this.#ended) return;
-    this.#limit.cancel();
-    this.#limit = this.#clock.after(LINK_SILENCE_MS, () => this.end('silence'));
   }
 
   #take(frame: Frame): void {
@@ -119,13 +155,15 @@ export class Link {
       if (this.#hello !== undefined) return this.end('second hello');
       if (frame.v !== PROTOCOL_VERSION) return this.end('protocol_version');
       this.#hello = frame;
+      this.#settle();
       return this.#owner.greeted(this);
     }
     if (this.#hello === undefined || !this.#greeted) return this.end('no hello');
     if (frame.t === 'parcel' && !this.#window.received(frame.n, frame.envelope.length)) {
       return this.end('window overrun');
     }
-    this.#owner.frame(this, frame);
+    if (frame.t === 'ping') this.send([{ t: 'pong' }]);
+    else if (frame.t !== 'pong') this.#owner.frame(this, frame);
   }
 
   #close(ending: Ending): void {

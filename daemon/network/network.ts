@@ -21,6 +21,13 @@ export interface Network {
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void;
   /** Puts frames on the link. False when there is none, or when the reader is so slow that it was dropped. */
   send(peerId: string, frames: readonly Frame[]): boolean;
+  /**
+   * This machine slept, or its own addresses changed: asks every link whether it is still there, and dials at once
+   * whoever is not linked.
+   */
+  wake(): void;
+  /** There is news of a machine: it is dialled soon unless it is linked, however long it was not reached. */
+  nudge(peerId: string): void;
   /** Breaks the link with a machine, if there is one. */
   drop(peerId: string, reason: string): void;
   /**
@@ -30,6 +37,10 @@ export interface Network {
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
   /** This machine has open invites until then, by its clock: relays let strangers through to it. */
   expectGuests?(untilMs: number): void;
+  /** Tells all who listen to a topic, near and far, perhaps; without it there is no gossip on this network. */
+  publish?(topic: string, data: Uint8Array): void;
+  /** The topics to listen to, replacing those before. */
+  setTopics?(topics: ReadonlySet<string>): void;
   /** What is known of each machine named by setPeers; for status and doctor. */
   links(): LinkStatus[];
   stop(): Promise<void>;
@@ -55,6 +66,11 @@ export interface NetworkHandlers {
   refused(peerId: string): void;
   /** One frame from a linked machine, in order; never `hello`. Must not throw. */
   frame(peerId: string, frame: Frame): void;
+  /**
+   * Something on a topic that is listened to, from the peer that passed it on; the answer says whether it goes on from
+   * here. Must not throw.
+   */
+  gossip?(topic: string, data: Uint8Array, from: string): 'accept' | 'ignore' | 'reject';
   /** A join request of at most FRAME_SIZE_BYTES_MAX bytes; the answer goes back to the asker. Must not reject. */
   join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
 }

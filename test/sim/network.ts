@@ -56,6 +56,10 @@ export class SimNetwork implements Network {
     return this.#handlers !== undefined && this.#wire.send(this, peerId, frames);
   }
 
+  wake(): void {}
+
+  nudge(): void {}
+
   drop(peerId: string, reason: string): void {
     this.#wire.part(this, peerId, reason);
   }

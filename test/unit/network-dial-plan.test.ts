@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { checkListenAddresses, parsePeerAddress, reachOf } from '../../daemon/network/addresses.ts';
-import { dialOrder, firstDelayMs, retryDelayMs } from '../../daemon/network/dial-plan.ts';
+import { dialOrder, countedFailures, firstDelayMs, retryDelayMs } from '../../daemon/network/dial-plan.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 
 const PEER = signerFromSeed(new Uint8Array(32).fill(1)).peerId;
@@ -153,8 +153,33 @@ describe('delays', () => {
     [7, 30_000],
     [5_000, 30_000],
   ])('after %i failures at most %i ms', (failures, mostMs) => {
-    expect(retryDelayMs(failures, 1)).toBe(mostMs);
-    expect(retryDelayMs(failures, 0.5)).toBe(mostMs / 2);
-    expect(retryDelayMs(failures, 0)).toBe(20);
+    expect(retryDelayMs({ failures, cheap: false }, 1)).toBe(mostMs);
+    expect(retryDelayMs({ failures, cheap: false }, 0.5)).toBe(0.75 * mostMs);
+    expect(retryDelayMs({ failures, cheap: false }, 0)).toBe(0.5 * mostMs);
+  });
+
+  test.each([
+    ['linked just now', { unlinkedMs: 0, cheap: false }, 2_000],
+    ['linked ten minutes ago less a moment', { unlinkedMs: 599_999, cheap: false }, 2_000],
+    ['linked ten minutes ago', { unlinkedMs: 600_000, cheap: false }, 30_000],
+    ['never linked, and no way there', { cheap: true }, 5_000],
+    ['linked just now, and no way there', { unlinkedMs: 0, cheap: true }, 2_000],
+  ])('%s: at most %o %i ms', (_name, more, mostMs) => {
+    expect(retryDelayMs({ failures: 20, ...more }, 1)).toBe(mostMs);
+  });
+
+  test('when the bound rises the delay grows on from where it was', () => {
+    let failures = 0;
+    const delays: number[] = [];
+    const next = (unlinkedMs: number) => {
+      const tries = { failures, unlinkedMs, cheap: false };
+      delays.push(retryDelayMs(tries, 1));
+      failures = countedFailures(tries);
+    };
+    for (let count = 0; count < 6; count++) next(1_000);
+    for (let count = 0; count < 6; count++) next(600_000);
+    expect(delays).toEqual([
+      250, 500, 1_000, 2_000, 2_000, 2_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000,
+    ]);
   });
 });

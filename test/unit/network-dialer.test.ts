@@ -2,8 +2,9 @@ import type { Connection } from '@libp2p/interface';
 import { describe, expect, test, vi } from 'vitest';
 import type { Clock } from '../../daemon/clock.ts';
 import { silentLog } from '../../daemon/log.ts';
-import { dialFirst } from '../../daemon/network/dial.ts';
+import { dialFirst, isUnreachableHere } from '../../daemon/network/dial.ts';
 import { Dialer } from '../../daemon/network/dialer.ts';
+import { PatchcordError } from '../../protocol/errors.ts';
 
 /** Time that passes only when told to. */
 class ManualClock implements Clock {
@@ -50,7 +51,7 @@ function dialerOf(self: string, reachable = false) {
   const clock = new ManualClock();
   const linked = new Map<string, string>();
   const dials: { peerId: string; at: number; addresses: readonly string[] }[] = [];
-  const world = { reachable, hang: false, clock, linked, dials, aborted: 0 };
+  const world = { reachable, hang: false, noWay: false, clock, linked, dials, aborted: 0 };
   const dialer = new Dialer({
     self,
     clock,
@@ -67,6 +68,10 @@ function dialerOf(self: string, reachable = false) {
             reject(new Error('aborted'));
           });
         });
+      }
+      if (world.noWay) {
+        const cause = new AggregateError([new Error('connect ENETUNREACH 10.0.0.1:1 - Local')]);
+        throw new PatchcordError('peer_unreachable', 'No way.', '', { cause });
       }
       if (!world.reachable) throw new Error('refused');
       linked.set(peerId, '/here');
@@ -89,6 +94,78 @@ describe('Dialer', () => {
     expect(world.dialer.statuses()).toEqual([
       { peerId: 'b', up: false, attempts: world.dials.length, lastError: 'refused' },
     ]);
+  });
+
+  test('a machine that was linked lately is dialled every 2 s, for 10 minutes', async () => {
+    const world = dialerOf('a', true);
+    world.dialer.setPeers(new Map([['b', [at(1)]]]));
+    await world.clock.advance(20_000);
+    world.reachable = false;
+    world.linked.clear();
+    const start = world.clock.now();
+    world.dialer.down('b', 'silence', 20_000);
+    await world.clock.advance(700_000);
+    const dials = times(world)
+      .slice(1)
+      .map((time) => time - start);
+    const gaps = dials.map((time, index) => time - (dials[index - 1] ?? 0));
+    expect(gaps.slice(0, 6)).toEqual([250, 500, 1_000, 2_000, 2_000, 2_000]);
+    const late = gaps.filter((_gap, index) => dials[index - 1]! >= 600_000);
+    expect(late.slice(0, 5)).toEqual([2_000, 4_000, 8_000, 16_000, 30_000]);
+    expect(Math.max(...gaps.filter((_gap, index) => (dials[index - 1] ?? 0) < 600_000))).toBe(2_000);
+  });
+
+  test('where this machine has no way, the next try comes soon', async () => {
+    const world = dialerOf('a');
+    world.noWay = true;
+    world.dialer.setPeers(new Map([['b', [at(1)]]]));
+    await world.clock.advance(200_000);
+    const gaps = times(world).map((time, index, all) => time - (all[index - 1] ?? 0));
+    expect(Math.max(...gaps)).toBe(5_000);
+  });
+
+  test('news of a machine end its waiting, once a second at most', async () => {
+    const world = dialerOf('a');
+    world.dialer.setPeers(new Map([['b', [at(1)]]]));
+    await world.clock.advance(100_000);
+    const before = world.dials.length;
+    world.dialer.nudge('b');
+    await world.clock.advance(0);
+    expect(world.dials).toHaveLength(before + 1);
+    for (let count = 0; count < 100; count++) world.dialer.nudge('b');
+    await world.clock.advance(0);
+    expect(world.dials).toHaveLength(before + 1);
+    world.dialer.nudge('stranger');
+    await world.clock.advance(1_000);
+    const since = world.dials.length;
+    world.dialer.nudge('b');
+    await world.clock.advance(0);
+    expect(world.dials).toHaveLength(since + 1);
+    world.linked.set('b', '/theirs');
+    world.dialer.up('b');
+    await world.clock.advance(1_000);
+    world.dialer.nudge('b');
+    await world.clock.advance(60_000);
+    expect(world.dials).toHaveLength(since + 1);
+  });
+
+  test('after sleep everything that is not linked is dialled at once, anew where a dial hangs', async () => {
+    const world = dialerOf('a');
+    world.hang = true;
+    world.linked.set('c', '/c');
+    world.dialer.setPeers(
+      new Map([
+        ['b', [at(1)]],
+        ['c', [at(2)]],
+      ]),
+    );
+    await world.clock.advance(5_000);
+    expect(world.dials).toHaveLength(1);
+    world.dialer.wake();
+    await world.clock.advance(0);
+    expect([world.dials.length, world.aborted]).toEqual([2, 1]);
+    world.dialer.stop();
+    expect(world.clock.timers).toBe(0);
   });
 
   test('the higher peer id lets the other one come first', async () => {
@@ -233,6 +310,46 @@ describe('dialFirst', () => {
       code: 'peer_unreachable',
       message: 'Could not connect: /a: refused; /b: no answer in 6000 ms.',
     });
+  });
+
+  test('an address that says nothing is tried again beside; the first answer counts', async () => {
+    const clock = new ManualClock();
+    const aborted: number[] = [];
+    const started: number[] = [];
+    const result = dialFirst(
+      (_address, signal) => {
+        const at = clock.now();
+        started.push(at);
+        return new Promise((resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted.push(at);
+            reject(new Error('aborted'));
+          });
+          // The hole is mended after 3 s; what was sent before went into it.
+          if (at > 3_000) clock.after(10, () => resolve(connectionTo(`dial of ${at}`, () => {})));
+        });
+      },
+      ['/a'],
+      clock,
+      new AbortController().signal,
+    );
+    await clock.advance(6_000);
+    expect((await result).id).toBe('dial of 4000');
+    expect([started, aborted, clock.timers]).toEqual([[0, 2_000, 4_000], [0, 2_000], 0]);
+  });
+
+  test('knows when this machine has no way to any address', async () => {
+    const fail = (...messages: string[]): Promise<unknown> => {
+      const left = [...messages];
+      const never = new AbortController().signal;
+      const dial = () => Promise.reject(new Error(left.shift()));
+      return dialFirst(dial, messages, new ManualClock(), never).catch((error: unknown) => error);
+    };
+    const noWay = 'connect ENETUNREACH 192.0.2.1:4001';
+    expect(isUnreachableHere(await fail(noWay, 'connect EHOSTUNREACH 192.0.2.2:1'))).toBe(true);
+    expect(isUnreachableHere(await fail(noWay, 'connect ECONNREFUSED 192.0.2.2:1'))).toBe(false);
+    expect(isUnreachableHere(await fail())).toBe(false);
+    expect(isUnreachableHere(new Error(noWay))).toBe(false);
   });
 
   test('ends when called off, and without addresses', async () => {

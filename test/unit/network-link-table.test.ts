@@ -297,16 +297,60 @@ describe('LinkTable', () => {
     const world = new World(1);
     world.low.dial();
     await world.drain();
-    world.low.pass(44_999);
+    const look = () => world.low.table.get('b')!.look();
+    world.low.pass(6_999);
     world.high.table.get('a')!.send([{ t: 'ack', n: 1 }]);
     await world.drain();
-    world.low.pass(44_999);
+    world.low.pass(6_999);
+    look();
+    // Its question gets lost.
+    for (let turn = 0; turn < 4; turn++) await Promise.resolve();
+    expect(world.wires.flat()).toHaveLength(1);
+    for (const wire of world.wires) wire.length = 0;
     expect(world.low.events).toEqual(['up']);
     world.low.pass(1);
+    look();
     await world.drain();
     expect([world.low.events, world.high.events]).toEqual([
       ['up', 'silence'],
       ['up', 'reset by peer'],
     ]);
+  });
+
+  test('a link that is asked answers, and lives on', async () => {
+    const world = new World(1);
+    world.low.dial();
+    await world.drain();
+    for (let second = 0; second < 120; second++) {
+      for (const machine of [world.low, world.high]) machine.pass(1_000);
+      world.low.table.get('b')!.look();
+      world.high.table.get('a')!.look();
+      await world.drain();
+    }
+    // Neither question nor answer is anybody else's business.
+    expect([world.low.heard, world.high.heard]).toEqual([[], []]);
+    await expectLinked(world);
+  });
+
+  test('who is asked in a hurry has less time to answer', async () => {
+    const world = new World(1);
+    world.low.dial();
+    await world.drain();
+    const link = world.low.table.get('b')!;
+    link.ask(true);
+    await world.drain();
+    world.low.pass(4_000);
+    link.look();
+    expect(world.low.events).toEqual(['up']);
+    await world.drain();
+    world.low.table.get('b')!.ask(true);
+    for (let turn = 0; turn < 4; turn++) await Promise.resolve();
+    for (const wire of world.wires) wire.length = 0;
+    world.low.pass(3_999);
+    link.look();
+    expect(world.low.events).toEqual(['up']);
+    world.low.pass(1);
+    link.look();
+    expect(world.low.events).toEqual(['up', 'silence']);
   });
 });

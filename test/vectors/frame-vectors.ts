@@ -41,6 +41,8 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, epoch: 1 },
     ['epoch'],
   ],
+  ['ping', { t: 'ping' }],
+  ['pong', { t: 'pong' }],
   ['parcel', { t: 'parcel', n: 5, envelope: hex('a0') }],
   ['parcel with the highest number', { t: 'parcel', n: Number.MAX_SAFE_INTEGER, envelope: hex('00ff') }],
   ['parcel to be kept', { t: 'parcel', n: 6, envelope: hex('a0'), withdraw: seedOf(5) }, ['withdraw']],
@@ -67,6 +69,7 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
 const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][] = [
   ['a type nobody knows', { t: 'gossip', n: 1 }, 'frame_unknown'],
   ['a type called like an object method', { t: 'toString', n: 1 }, 'frame_unknown'],
+  ['a ping with a number', { t: 'ping', n: 1 }, 'frame_malformed'],
   ['a type in upper case', { t: 'ACK', n: 1 }, 'frame_unknown'],
   ['an offer of nothing', { t: 'offer', ns: NS, hashes: [] }, 'frame_malformed'],
   [
