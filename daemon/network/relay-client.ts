@@ -18,6 +18,9 @@ import { ADDRESS_TIMEOUT_MS, type DialOne } from './dial.ts';
 import { RELAY_PROTOCOL, STREAMS_MAX } from './relay-server.ts';
 import { StreamConnection } from './stream-connection.ts';
 
+/** Connections through relays that are not encrypted yet; a quarter of what libp2p lets wait in all. */
+const INCOMING_PENDING_MAX = 16;
+
 export interface RelayClientOptions {
   self: string;
   upgrader: Upgrader;
@@ -33,6 +36,7 @@ export interface RelayClientOptions {
 /** Reaches machines through relays, and is reached through them. */
 export class RelayClient {
   readonly #options: RelayClientOptions;
+  #pending = 0;
 
   constructor(options: RelayClientOptions) {
     this.#options = options;
@@ -90,6 +94,7 @@ export class RelayClient {
     const { clock, log, stopping, upgrader, linkWith } = this.#options;
     const relay = connection.remotePeer.toString();
     const limit = deadline(clock, ADDRESS_TIMEOUT_MS, stopping);
+    this.#pending += 1;
     try {
       const request = decodeRelayRequest(await readBlock(stream, limit.signal));
       const refused = this.#objection(request, linkWith(relay) === connection);
@@ -106,6 +111,7 @@ export class RelayClient {
       log.info({ relay, reason: asPatchcordError(error).message }, 'a relayed connection failed');
       stream.abort(asPatchcordError(error));
     } finally {
+      this.#pending -= 1;
       limit.cancel();
     }
   }
@@ -115,6 +121,7 @@ export class RelayClient {
     const { admission, self } = this.#options;
     if (request.t !== 'incoming' || request.from === self) return { t: 'refused', why: 'malformed' };
     if (!linked) return { t: 'refused', why: 'not_linked' };
+    if (this.#pending > INCOMING_PENDING_MAX) return { t: 'refused', why: 'busy' };
     return admission.mayJoin(request.from) ? undefined : { t: 'refused', why: 'not_member' };
   }
 
