@@ -16,6 +16,7 @@ import {
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
 } from '../protocol/limits.ts';
+import { plainLine } from '../protocol/plain-line.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -156,12 +157,7 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
 
 /** A name that fits on one line of someone else's screen: no control characters, single spaces, not too long. */
 export function sanitizeLabel(text: string): string {
-  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim();
-  // The cut may leave half a surrogate pair behind.
-  return line
-    .slice(0, LABEL_LENGTH_MAX)
-    .replace(/[\ud800-\udbff]$/, '')
-    .trim();
+  return plainLine(text, LABEL_LENGTH_MAX);
 }
 
 interface Names {

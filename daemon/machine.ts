@@ -7,6 +7,7 @@ import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
 import type { Doctor } from './api/doctor.ts';
+import type { Top } from './api/top.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
@@ -22,8 +23,10 @@ import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
+import { AgentActivity } from './messenger/activity.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
+import { Watches } from './messenger/watches.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
 import { Presence } from './presence/presence.ts';
@@ -41,7 +44,9 @@ import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
 import type { OpenedStore } from './store/open-store.ts';
+import { createTop } from './top/machine-top.ts';
 import { createRecordSeal } from './store/record-seal.ts';
+import { createKvWatchStore } from './store/watch-store.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
 const FOLLOW_AGAIN_MS = 5_000;
@@ -86,6 +91,7 @@ export interface Machine {
   readonly admin: Admin;
   readonly bundles: Bundles;
   readonly doctor: Doctor;
+  readonly top: Top;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
@@ -101,6 +107,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
+      directory.presenceChanged(after.id, signer.peerId);
       messenger.membersChanged(after);
       void follow(after.id);
     },
@@ -108,8 +115,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
-  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
+  const delivery = createDelivery(parts, registry, { mail, held, care });
+  const { epochs, postoffice, telling, messenger, watches } = delivery;
+  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
   const bundles = createBundles({
     ...registry,
     postoffice,
@@ -127,7 +135,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     messenger,
     admin,
     bundles,
-    doctor: createDoctor(care),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -136,10 +145,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         messenger.wakeAll();
         postoffice.mended();
       };
-      await reminders.start();
-      await network.start(
-        handlers({ ...registry, postoffice, network, log, epochs, relay: parts.relay ?? false }),
-      );
+      await telling.start();
+      const relay = parts.relay ?? false;
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock, relay }));
       registry.invites.start();
       sync.start();
       presence.start();
@@ -158,7 +166,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       prekeys.stop();
       epochs.stop();
       postoffice.stop();
-      reminders.stop();
+      telling.stop();
       await historySweep.stop();
       await network.stop();
       await care.close();
@@ -176,7 +184,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, links, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents, sync }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -200,11 +208,51 @@ function createDelivery(
     boot,
     retentionMs,
     onReleased,
+    handOff: {
+      claim: (agent, number, urgency) => messenger.claim(agent, number, urgency),
+      disclaim: (agent, number) => messenger.disclaim(agent, number),
+    },
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
-  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };
+  const activity = new AgentActivity({
+    directory,
+    clock,
+    announce: (ns) => sync.announceRoster(ns),
+  });
+  const watches = new Watches({
+    store: createKvWatchStore(care.journal, noticesBy(clock, random)),
+    directory,
+    clock,
+    random,
+    log,
+    onReleased,
+  });
+  directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
+  const sending = {
+    mail,
+    postoffice,
+    directory,
+    clock,
+    random,
+    reminders,
+    hopsMax,
+    care,
+    activity,
+  };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
-  return { epochs, postoffice, reminders, messenger };
+  /** What is said when its time has come. */
+  const telling = {
+    async start() {
+      await reminders.start();
+      await watches.start();
+    },
+    stop() {
+      reminders.stop();
+      watches.stop();
+      activity.stop();
+    },
+  };
+  return { epochs, postoffice, telling, messenger, watches };
 }
 
 function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
@@ -320,8 +368,9 @@ function handlers(parts: {
   network: Pick<Network, 'drop'>;
   log: Log;
   relay: boolean;
+  clock: Clock;
 }): NetworkHandlers {
-  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -345,7 +394,8 @@ function handlers(parts: {
     relays: () => parts.relay || directory.isKeeper(),
     mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
     addressesChanged: () => sync.announceAddresses(),
-    linkUp(machine, { window, epoch }) {
+    linkUp(machine, { window, epoch, atMs }) {
+      if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
         if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.

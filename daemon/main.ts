@@ -183,6 +183,7 @@ async function startApi(
     admin: machine.admin,
     bundles: machine.bundles,
     doctor: machine.doctor,
+    top: machine.top,
     mcp: createHttpMcp(),
     log,
     clock,

@@ -11,6 +11,24 @@ export const NAME_LENGTH_MAX = 120;
 export const THREAD_LENGTH_MAX = 120;
 /** Longest machine label or client description. Wire. */
 export const LABEL_LENGTH_MAX = 120;
+/** Longest status text of an agent. Wire. */
+export const STATUS_LENGTH_MAX = 140;
+/** Longest names of the folder and of the git branch that an agent works in. Wire. */
+export const PROJECT_LENGTH_MAX = 120;
+export const BRANCH_LENGTH_MAX = 120;
+/** An agent that has asked for nothing for this long counts as idle. */
+export const BUSY_MS = 5 * 60_000;
+/** What agents do is announced at most this often. */
+export const ACTIVITY_ANNOUNCE_MS = 2_000;
+/** Subscriptions to the presence of others that one agent may have, */
+export const WATCHES_PER_AGENT_MAX = 50;
+/** how long one lasts unless told otherwise, and at most. */
+export const WATCH_TTL_MS = 24 * 3_600_000;
+export const WATCH_TTL_MS_MAX = 7 * 24 * 3_600_000;
+/** A live view of the machine is told of changes at most this often. */
+export const TOP_INTERVAL_MS = 250;
+/** Agents that a live view names. */
+export const TOP_AGENTS_MAX = 500;
 /** Most recipients of one send_message. */
 export const RECIPIENTS_MAX = 50;
 
@@ -147,6 +165,8 @@ export const GATE_SHOWN_MAX = 5;
 
 /** What was shown becomes read with the session's next request, or after this long. */
 export const LEASE_MS = 120_000;
+/** Receipts of what is read within this time go together; nothing fresh waits behind many of them. */
+export const RECEIPTS_GATHER_MS = 25;
 /** A session without a connection of its own (HTTP) ends after this much silence. */
 export const SESSION_IDLE_MS = 10 * 60_000;
 /** Sessions one daemon serves at once. */

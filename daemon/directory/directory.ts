@@ -5,8 +5,9 @@ import { addStatements, openLog, type NamespaceLog } from '../../protocol/member
 import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
 import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
-import type { AgentCard, Roster } from '../../protocol/roster.ts';
+import type { Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
+import { cardOf, type Place } from './card.ts';
 import type { DirectoryStore, Invite, LocalAgent, LogChange } from './directory-store.ts';
 
 /** A namespace log before and after a change. */
@@ -40,8 +41,14 @@ export class Directory {
   readonly keys = new Map<string, Uint8Array>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
+  /** What agents of this machine with a session do, as it was announced; idle when absent. */
+  readonly doing = new Map<string, 'idle' | 'busy'>();
+  /** Where they work. */
+  readonly places = new Map<string, Place>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
+  /** How far the clock of a machine was ahead of this one's when they linked last, in milliseconds. */
+  readonly clocks = new Map<string, number>();
   /** What presence knows of a machine; undefined where it knows nothing, or does not run. */
   presence: (ns: string, machine: string) => boolean | undefined = () => undefined;
   readonly #presenceListeners = new Set<PresenceListener>();
@@ -179,7 +186,13 @@ export class Directory {
   ownRoster(ns: string): Roster {
     const agents = [...this.agents.values()]
       .filter((agent) => agent.ns === ns)
-      .map((agent) => this.#card(agent));
+      .map((agent) =>
+        cardOf(agent, {
+          online: this.online.has(agent.id),
+          doing: this.doing.get(agent.id),
+          place: this.places.get(agent.id),
+        }),
+      );
     agents.sort((a, b) => (a.id < b.id ? -1 : 1));
     return { platform: this.self.platform, agents };
   }
@@ -312,14 +325,5 @@ export class Directory {
       }
       this.logs.set(ns, log);
     }
-  }
-
-  #card(agent: LocalAgent): AgentCard {
-    return {
-      id: agent.id,
-      online: this.online.has(agent.id),
-      last_seen: agent.lastSeenMs,
-      client: agent.client,
-    };
   }
 }

@@ -1,4 +1,4 @@
-import type { Connection, Stream } from '@libp2p/interface';
+import type { Connection, Libp2p, Stream } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Frame } from '../../protocol/frame.ts';
 import { ADDRESSES_MAX } from '../../protocol/limits.ts';
@@ -134,13 +134,7 @@ class Libp2pNetwork implements Network {
     libp2p.addEventListener('peer:disconnect', ({ detail: peer }) => {
       libp2p.peerStore.delete(peer).catch(() => {});
     });
-    const atMost = (streams: number) => ({ maxInboundStreams: streams, maxOutboundStreams: streams });
-    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), atMost(1));
-    await libp2p.handle(
-      JOIN_PROTOCOL,
-      (stream, connection) => desk.serve(stream, connection),
-      atMost(JOINS_PER_PEER_MAX),
-    );
+    await this.#handle(libp2p, desk);
     const care = new LinkCare(clock, () => links.links());
     await relaying.handle();
     this.#running = { handlers, node, admission, links, care, gossip, relaying };
@@ -269,6 +263,17 @@ class Libp2pNetwork implements Network {
     };
   }
 
+  /** Has the node answer links and questions. */
+  async #handle(libp2p: Libp2p, desk: JoinDesk): Promise<void> {
+    const atMost = (streams: number) => ({ maxInboundStreams: streams, maxOutboundStreams: streams });
+    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), atMost(1));
+    await libp2p.handle(
+      JOIN_PROTOCOL,
+      (stream, connection) => desk.serve(stream, connection),
+      atMost(JOINS_PER_PEER_MAX),
+    );
+  }
+
   /** A peer has opened a link stream. */
   #accept(stream: Stream, connection: Connection): void {
     const peer = connection.remotePeer.toString();
@@ -305,7 +310,10 @@ class Libp2pNetwork implements Network {
       connection.abort(new Error('no link', { cause }));
       const ours = signal.aborted || limit.passed || (ended?.ours ?? false);
       // Of two streams the other machine ends one and keeps its twin; that is no refusal.
-      if (!ours && !links.has(peerId)) handlers.refused(peerId);
+      if (!ours && !links.has(peerId)) {
+        this.#dialer.refused(peerId);
+        handlers.refused(peerId);
+      }
       throw cause;
     } finally {
       limit.cancel();
@@ -320,5 +328,6 @@ function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
     boot: hello.boot,
     epoch: hello.epoch ?? 0,
     address: link.address,
+    ...(hello.at !== undefined && { atMs: hello.at }),
   };
 }

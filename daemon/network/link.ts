@@ -81,6 +81,7 @@ export class Link {
         window_bytes: WINDOW_SIZE_BYTES,
         ...(epoch > 0 && { epoch }),
         ...(relays && { relay: true as const }),
+        at: this.#clock.now(),
       },
     ]);
   }

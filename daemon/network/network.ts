@@ -60,7 +60,7 @@ export interface NetworkHandlers {
   /** {@link Network.addresses} says something else than before. */
   addressesChanged?(): void;
   /** A link is up, both hellos seen. */
-  linkUp(peerId: string, link: { window: Window; boot: string; address: string; epoch?: number }): void;
+  linkUp(peerId: string, link: LinkUp): void;
   linkDown(peerId: string, reason: string): void;
   /** A peer was reached and would not link: it may know of a removal that this machine has not heard of. */
   refused(peerId: string): void;
@@ -73,6 +73,16 @@ export interface NetworkHandlers {
   gossip?(topic: string, data: Uint8Array, from: string): 'accept' | 'ignore' | 'reject';
   /** A join request of at most FRAME_SIZE_BYTES_MAX bytes; the answer goes back to the asker. Must not reject. */
   join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
+}
+
+/** A link that is up. */
+export interface LinkUp {
+  window: Window;
+  boot: string;
+  address: string;
+  epoch?: number;
+  /** The other machine's clock when it said hello. */
+  atMs?: number;
 }
 
 /** How much may be unacknowledged: parcels sent and not yet answered by `ack` or `refuse`. */
@@ -91,4 +101,18 @@ export interface LinkStatus {
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
+  /** Round trip of the last probe, in milliseconds, where there was one. */
+  rttMs?: number;
+  /** Where it is dialled, in no order. */
+  addresses?: readonly string[];
+  /** What the last attempt met at each address that it came to, when down. */
+  tried?: readonly (Tried & { atMs: number })[];
+  /** When it was reached last and would not link, when down. */
+  refusedAtMs?: number;
+}
+
+/** What one address came to. */
+export interface Tried {
+  address: string;
+  error: string;
 }

@@ -77,7 +77,9 @@ export class SimKv implements Kv {
       this.#trace('write failed');
       throw new PatchcordError('disk_full', 'The disk is full; nothing was accepted.');
     }
-    this.#trace(`write ${operations.map(({ key, value }) => `${key}:${value?.length ?? '-'}`).join(' ')}`);
+    let said = 'write';
+    for (const { key, value } of operations) said += ` ${key}:${value?.length ?? '-'}`;
+    this.#trace(said);
     this.#onStored(operations);
     this.#disk.put(operations, options);
   }

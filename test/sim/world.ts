@@ -18,6 +18,8 @@ export interface SimOptions {
   onTrace?: (line: string) => void;
 }
 
+const BYTES_SIZE = 1 << 16;
+
 export const RED = 'red-team';
 export const BLUE = 'blue-team';
 
@@ -64,8 +66,12 @@ export class World {
   readonly agentIds = new Map<string, string>();
   readonly #options: SimOptions;
   readonly #hash = createHash('sha256');
-  /** Of the event log, still to be hashed: few long updates cost less than many short ones. */
+  /** Of what was on the wire. */
+  readonly #bytesHash = createHash('sha256');
+  /** Of the event log and the wire, still to be hashed: few long updates cost less than many short ones. */
   #lines = '';
+  readonly #bytes = new Uint8Array(BYTES_SIZE);
+  #bytesAt = 0;
   #left: number;
 
   constructor(options: SimOptions) {
@@ -127,17 +133,30 @@ export class World {
   trace(what: string, bytes?: Uint8Array): void {
     const { isReal } = this.#options;
     const line = `${this.time.nowMs} ${isReal ? what.replaceAll(ENVELOPE_KEYS, '$1') : what}\n`;
-    this.#lines += line;
-    if (bytes || this.#lines.length > LINES_LENGTH) {
+    this.#lines += bytes && isReal && isVarying(bytes) ? `${bytes.length} ${line}` : line;
+    if (this.#lines.length > LINES_LENGTH) {
       this.#hash.update(this.#lines);
       this.#lines = '';
     }
-    if (bytes) this.#hash.update(isReal && isVarying(bytes) ? String(bytes.length) : bytes);
+    if (bytes && !(isReal && isVarying(bytes))) this.#noteBytes(bytes);
     this.#options.onTrace?.(bytes ? `${line.trimEnd()} ${bytes.length}` : line.trimEnd());
   }
 
   digest(): string {
-    return this.#hash.update(this.#lines).digest('hex');
+    const bytes = this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt)).digest();
+    return this.#hash.update(this.#lines).update(bytes).digest('hex');
+  }
+
+  #noteBytes(bytes: Uint8Array): void {
+    if (this.#bytesAt + bytes.length > BYTES_SIZE) {
+      this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt));
+      this.#bytesAt = 0;
+    }
+    if (bytes.length > BYTES_SIZE) this.#bytesHash.update(bytes);
+    else {
+      this.#bytes.set(bytes, this.#bytesAt);
+      this.#bytesAt += bytes.length;
+    }
   }
 
   addAgents(): void {

@@ -13,6 +13,8 @@ import type { Bundles } from '../../daemon/api/bundles.ts';
 import type { Doctor } from '../../daemon/api/doctor.ts';
 import { systemClock } from '../../daemon/clock.ts';
 import type { Clock } from '../../daemon/clock.ts';
+import type { Top } from '../../daemon/api/top.ts';
+import type { TopView } from '../../protocol/top-view.ts';
 import { silentLog } from '../../daemon/log.ts';
 import type { HttpMcp } from '../../mcp/http.ts';
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
@@ -22,7 +24,9 @@ import type {
   LocalAgentView,
   MemberView,
   NamespaceView,
+  WatchView,
 } from '../../protocol/admin-views.ts';
+import type { PeerView } from '../../protocol/doctor-view.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
 
@@ -183,6 +187,26 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
   };
 }
 
+export const PEER: PeerView = {
+  machine: 'desktop',
+  peer_id: 'q',
+  member: true,
+  linked: false,
+  online: false,
+  agents: [],
+  attempts: 2,
+  tried: [{ address: '/ip4/192.0.2.7/tcp/1', error: 'connect ECONNREFUSED', at: STARTED_AT }],
+  findings: [{ state: 'fail', text: 'nobody listens', remedy: 'start it' }],
+};
+
+export const WATCH: WatchView = {
+  id: 'w1',
+  as: FRONTEND,
+  agent: 'backend@myproject',
+  state: 'idle',
+  expires_at: STARTED_AT,
+};
+
 export interface FakeAdmin extends Admin {
   readonly calls: unknown[][];
   readonly list: LocalAgentView[];
@@ -288,6 +312,22 @@ export function fakeAdmin(): FakeAdmin {
     async agentOfToken(token) {
       return token === AGENT_TOKEN ? FRONTEND : undefined;
     },
+    async setAgent(address, settings) {
+      note('setAgent', address, settings);
+      return localAgent(address);
+    },
+    async watch(address, watch) {
+      note('watch', address, watch);
+      return { ...WATCH, as: address };
+    },
+    async watches(address) {
+      note('watches', address);
+      return [{ ...WATCH, as: address }];
+    },
+    async unwatch(address, id) {
+      note('unwatch', address, id);
+      return { ...WATCH, as: address, id };
+    },
     async peek(address, limit) {
       note('peek', address, limit);
       return { pending: [MESSAGE], total: 1 };
@@ -351,7 +391,33 @@ export const fakeDoctor: Doctor = {
   async repair() {
     return { checks: [{ name: 'store', state: 'warn', text: 'repaired' }] };
   },
+  async peers() {
+    return [PEER];
+  },
   async acknowledge() {},
+};
+
+export const TOP: TopView = {
+  at: STARTED_AT,
+  machine: 'laptop',
+  peer_id: 'p',
+  namespaces: ['myproject'],
+  agents: [],
+  agents_left_out: 0,
+  machines: [],
+  unread: 0,
+  queued: 0,
+  held: 0,
+};
+
+/** Tells of two changes, and then of none. */
+export const fakeTop: Top = {
+  look: async () => TOP,
+  async *follow(signal) {
+    yield TOP;
+    yield { ...TOP, unread: 1 };
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  },
 };
 
 export interface World {
@@ -383,6 +449,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
     bundles: fakeBundles,
     storeCopy: async function* () {},
     doctor: fakeDoctor,
+    top: fakeTop,
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,

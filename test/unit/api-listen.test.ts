@@ -17,6 +17,7 @@ import {
   fakeAdmin,
   fakeBundles,
   fakeDoctor,
+  fakeTop,
   fakeMessenger,
   idleMcp,
   openResponse,
@@ -43,6 +44,7 @@ function api(changes: Partial<ApiParts> = {}) {
     admin: fakeAdmin(),
     bundles: fakeBundles,
     doctor: fakeDoctor,
+    top: fakeTop,
     mcp: idleMcp,
     storeCopy: noStore,
   };

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../mcp/messenger.ts';
-import { LEASE_MS, SESSION_IDLE_MS } from '../../protocol/limits.ts';
+import { LEASE_MS, RECEIPTS_GATHER_MS, SESSION_IDLE_MS } from '../../protocol/limits.ts';
 import type { MessageView } from '../../protocol/views.ts';
 import { admit, HandClock, startMachine, turn, Wire, type TestMachine } from './wire.ts';
 
@@ -45,6 +45,8 @@ async function say(...contents: string[]): Promise<string[]> {
   await turn();
   return ids;
 }
+/** Lets what was read be told. */
+const tell = () => clock.advance(RECEIPTS_GATHER_MS);
 const rungOf = async (id: string) => {
   await turn();
   const { messages } = await ada.recall({ limit: 100, from_agent: '', thread_id: '' });
@@ -61,6 +63,7 @@ describe('a lease', () => {
     expect(await rungOf(id!)).toBe('delivered');
     await clock.advance(1);
     expect(await peek()).toEqual([]);
+    await tell();
     expect(await rungOf(id!)).toBe('read');
     await bob.close();
     expect(await inboxOf(await openBob())).toEqual([]);
@@ -90,6 +93,7 @@ describe('a lease', () => {
       const [id] = await say(name);
       expect(await inboxOf(bob)).toEqual([name]);
       await call().catch(() => undefined);
+      await tell();
       expect([name, await rungOf(id!)]).toEqual([name, 'read']);
       await ada.inbox({ all_agents: false });
     }
@@ -108,6 +112,7 @@ describe('a lease', () => {
       { content: 'hello', seen_before: true },
     ]);
     await second.confirm();
+    await tell();
     expect(await rungOf(id!)).toBe('read');
   });
 
@@ -262,6 +267,7 @@ describe('waiting', () => {
       abort.abort(reason);
       const ended = await waiting;
       await clock.advance(LEASE_MS);
+      await tell();
       outcomes.push([ended, await rungOf(id!), await peek()]);
       await bob.inbox({ all_agents: false });
       await bob.confirm();

@@ -180,6 +180,8 @@ export class WireNetwork implements Network {
   readonly peerId: string;
   /** Machines linked now, each with a number of the link. */
   readonly linked = new Map<string, number>();
+  /** Frames that it was given for others, by their type. */
+  readonly sent = new Map<Frame['t'], number>();
   readonly #wire: Wire;
   #handlers: NetworkHandlers | undefined;
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
@@ -207,6 +209,7 @@ export class WireNetwork implements Network {
     const link = this.linked.get(peerId);
     if (link === undefined) return false;
     for (const frame of frames) {
+      this.sent.set(frame.t, (this.sent.get(frame.t) ?? 0) + 1);
       const bytes = encodeFrame(frame);
       queueMicrotask(() => {
         const other = this.#wire.networks.get(peerId);

@@ -1,5 +1,5 @@
 import { codecDamages, shapeDamages } from './damages.ts';
-import { NS, hexOf, id, invalid, seedOf, sha256, valid } from './material.ts';
+import { AT, NS, hexOf, id, invalid, seedOf, sha256, valid } from './material.ts';
 import { hex, item, join, map } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
@@ -35,6 +35,11 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
     'hello of a relay',
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, relay: true },
     ['relay'],
+  ],
+  [
+    'hello that tells the time',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, at: AT },
+    ['at'],
   ],
   [
     'hello of an epoch',
