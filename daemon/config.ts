@@ -33,6 +33,8 @@ export interface DaemonConfig {
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Whether this machine passes bytes on between members. */
+  readonly relay: boolean;
   /** Links kept in one namespace; its members are to have the same number. */
   readonly linksMax: number;
 }
@@ -46,6 +48,7 @@ export interface DaemonFlags {
   name?: string | undefined;
   maxHops?: string | undefined;
   retention?: string | undefined;
+  relay?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -94,6 +97,7 @@ const zRetention = z
       .max(RETENTION_MS_MAX, 'Give at most 30d.'),
   );
 
+const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
 const LINKS_REMEDY = `Give a number from ${LINKS_CONFIGURED_MIN} to ${LINKS_CONFIGURED_MAX}.`;
 const zLinks = z
   .string()
@@ -136,6 +140,9 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    relay:
+      read(zSwitch, { flag: '--relay', variable: 'PATCHCORD_RELAY' }, flags.relay ? 'on' : undefined) ??
+      false,
     linksMax: check(
       zLinks,
       'PATCHCORD_LINKS_MAX',

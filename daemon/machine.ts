@@ -75,6 +75,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Passes bytes on between members, as a keeper does anyway. */
+  relay?: boolean;
   /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
   linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
@@ -133,7 +135,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await telling.start();
-      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock }));
+      const relay = parts.relay ?? false;
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock, relay }));
+      registry.invites.start();
       sync.start();
       presence.start();
       historySweep.start();
@@ -378,6 +382,7 @@ function handlers(parts: {
   epochs: Epochs;
   network: Pick<Network, 'drop'>;
   log: Log;
+  relay: boolean;
   clock: Clock;
 }): NetworkHandlers {
   const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
@@ -401,6 +406,9 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
+    relays: () => parts.relay || directory.isKeeper(),
+    mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
+    addressesChanged: () => sync.announceAddresses(),
     linkUp(machine, { window, epoch, atMs }) {
       if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {

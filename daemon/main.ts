@@ -161,6 +161,7 @@ async function startMachine(
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
     hopsMax: config.hopsMax,
+    relay: config.relay,
     linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });

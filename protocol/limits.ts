@@ -210,6 +210,31 @@ export const BUNDLE_ITEMS_MAX = 500_000;
 export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
+/** Connections that a machine passes on at once as a relay, */
+export const RELAYED_MAX = 2_048;
+/** of them those that begin or end at one machine: one for each link of a full mesh, and what is being replaced, */
+export const RELAYED_PER_MACHINE_MAX = 192;
+/** and between two machines: links are replaced, and addresses race. */
+export const RELAYED_PER_PAIR_MAX = 4;
+/** Those of machines that are no members yet and hold an invite of a member behind the relay, */
+export const RELAYED_GUESTS_MAX = 16;
+/** of them those to one inviter, */
+export const RELAYED_GUESTS_PER_INVITER_MAX = 4;
+/** their bytes both ways: a join answer is one frame, */
+export const RELAYED_GUEST_SIZE_BYTES_MAX = 1024 * 1024;
+/** and how long one may last. */
+export const RELAYED_GUEST_MS_MAX = 30_000;
+/** Bytes that may wait at a relay for one slow machine; a link has no more than its window under way, */
+export const RELAYED_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+/** and for all of them together; */
+export const RELAYED_BUFFERS_BYTES_MAX = 64 * 1024 * 1024;
+/** what waits for one machine counts from here on. */
+export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
+/** A relayed connection on which nothing was said for so long is ended; a link says something every 15 s. */
+export const RELAYED_SILENCE_MS = 60_000;
+/** Relays at which a machine says that it can be reached. */
+export const RELAYS_CHOSEN_MAX = 2;
+/** A machine says that it is alive this often, */
 export const PRESENCE_BEAT_MS = 15_000;
 export const PRESENCE_BEAT_MS_MAX = 20_000;
 export const PRESENCE_BEAT_STRETCHED_AT = 200;

@@ -138,6 +138,11 @@ export class Directory {
     return log !== undefined && log.members.has(machine) && this.isMember(log);
   }
 
+  /** Whether this machine is a keeper of some namespace. */
+  isKeeper(): boolean {
+    return [...this.logs.values()].some(({ members }) => members.get(this.self.peerId)?.role === 'keeper');
+  }
+
   /** Namespaces that a machine shares with this one. */
   common(machine: string): NamespaceLog[] {
     return [...this.logs.values()].filter((log) => this.shares(log.id, machine));

@@ -1,7 +1,7 @@
 import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
-import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
+import { ADDRESSES_MAX, BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
 import { findStatement, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
@@ -170,6 +170,14 @@ export class DirectorySync {
       if (!shared && this.#directory.shares(after.id, machine)) this.#introduce(machine, after);
     }
     if (before?.key?.hash !== after.key?.hash) this.#keyChanged(after.id);
+  }
+
+  /** Tells everybody where this machine can be reached now. */
+  announceAddresses(): void {
+    const addresses = this.#network.addresses().slice(0, ADDRESSES_MAX);
+    const own: Shared = { k: 'addresses', machines: [{ peer: this.#directory.self.peerId, addresses }] };
+    if (addresses.length === 0) return;
+    for (const ns of this.#directory.logs.keys()) this.#tellMembers(ns, this.#sharedFrames(ns, [own]));
   }
 
   /** Tells everybody this machine's new prekey. */

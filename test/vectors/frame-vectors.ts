@@ -32,6 +32,11 @@ const shared = { t: 'shared', ns: NS, epoch: 1, box: hex('a0') };
 const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
   ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
   [
+    'hello of a relay',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, relay: true },
+    ['relay'],
+  ],
+  [
     'hello that tells the time',
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, at: AT },
     ['at'],
@@ -94,6 +99,11 @@ const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][]
     'hello of version 2 that is otherwise like nothing known',
     { t: 'hello', v: 2, features: ['x'] },
     'protocol_version',
+  ],
+  [
+    'hello of a relay that is none',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, relay: false },
+    'frame_malformed',
   ],
   [
     'hello with a window that takes no frame',
