@@ -10,6 +10,7 @@ import type { Doctor } from './api/doctor.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
+import { AddressBook } from './directory/address-book.ts';
 import { Agents } from './directory/agents.ts';
 import { Directory, type LogStep } from './directory/directory.ts';
 import { DirectoryStore } from './directory/directory-store.ts';
@@ -231,8 +232,10 @@ function createRegistry(
     onRotated: () => sync.announcePrekey(),
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
+  const book = new AddressBook({ directory, network, signer, clock });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    book,
     keys,
     network,
     clock,
@@ -247,7 +250,7 @@ function createRegistry(
   const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
   const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, sync, agents, standing, invites, joining, membership };
+  return { directory, prekeys, keys, book, sync, agents, standing, invites, joining, membership };
 }
 
 /**

@@ -58,6 +58,10 @@ export const STATEMENTS_MAX = 10_000;
 export const AGENTS_PER_MACHINE_MAX = 100;
 /** Addresses that a ticket, a roster entry or the address book keeps per machine. Wire. */
 export const ADDRESSES_MAX = 16;
+/** What a machine says of where it is, signed: with its seal it fits one datagram. Wire. */
+export const WHEREABOUTS_SIZE_BYTES_MAX = 1_000;
+/** A datagram on the LAN: it crosses every link in one piece (RFC 8200 section 5, less the headers). Wire. */
+export const DATAGRAM_SIZE_BYTES_MAX = 1_232;
 /** Longest ticket text. */
 export const TICKET_LENGTH_MAX = 12_288;
 /** Open invites of one namespace. */
