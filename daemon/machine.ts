@@ -9,6 +9,7 @@ import type { Bundles } from './api/bundles.ts';
 import type { Doctor } from './api/doctor.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
+import { createDiscovery, type LanParts } from './discovery/machine-discovery.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
 import { AddressBook } from './directory/address-book.ts';
 import { Agents } from './directory/agents.ts';
@@ -69,6 +70,8 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** The networks to follow; none are where it is left out. */
+  lan?: LanParts | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -113,6 +116,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     clock,
     onPrekey: (machine) => postoffice.keyed(machine),
   });
+  const discovery =
+    parts.lan && createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
@@ -134,6 +139,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       await reminders.start();
       await network.start(handlers({ ...registry, postoffice, log, epochs }));
       sync.start();
+      await discovery?.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -142,6 +148,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
+      await discovery?.stop();
       sync.stop();
       keys.stop();
       prekeys.stop();

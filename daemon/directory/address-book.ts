@@ -73,7 +73,8 @@ export class AddressBook {
   async take(bytes: Uint8Array, { members }: NamespaceLog): Promise<Heard> {
     const { peerId } = this.#signer;
     const said = readWhereabouts(bytes, (machine, at) => {
-      if (!members.has(machine)) throw new PatchcordError('forbidden', 'Addresses of a machine that is no member.');
+      if (!members.has(machine))
+        throw new PatchcordError('forbidden', 'Addresses of a machine that is no member.');
       if (machine === peerId) return at > this.#lastAt;
       return at > (this.#directory.whereabouts.get(machine)?.at ?? -1);
     });

@@ -26,6 +26,8 @@ export interface Libp2pNetworkOptions {
   seed: Uint8Array;
   /** Multiaddrs like /ip4/0.0.0.0/tcp/0. */
   listen: readonly string[];
+  /** Multiaddrs at which this machine is reached by other ways, such as a port that a router forwards. */
+  announce?: readonly string[];
   clock: Clock;
   random: Random;
   log: Log;
@@ -112,7 +114,9 @@ class Libp2pNetwork implements Network {
 
   addresses(): string[] {
     const libp2p = this.#running?.node.libp2p;
-    return libp2p === undefined ? [] : libp2p.getMultiaddrs().map(String);
+    if (libp2p === undefined) return [];
+    const announced = this.#options.announce?.map((address) => `${address}/p2p/${this.peerId}`) ?? [];
+    return [...new Set([...announced, ...libp2p.getMultiaddrs().map(String)])];
   }
 
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void {

@@ -93,7 +93,9 @@ describe('the address book', () => {
     say(desk.peerId, laptopWord);
     await turn();
     await turn();
-    expect(told(mal, before).filter(({ machine }) => machine === laptop.peerId).length).toBeLessThanOrEqual(1);
+    expect(told(mal, before).filter(({ machine }) => machine === laptop.peerId).length).toBeLessThanOrEqual(
+      1,
+    );
   });
 
   test('a machine whose clock was set back speaks up when it hears of its own later word', async () => {

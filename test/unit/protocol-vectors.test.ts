@@ -119,7 +119,10 @@ const FORMATS: Record<string, Format> = {
       const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
       if (!said.content) return encodeQuestion(tagOf(circle));
       const salt = seedOf(0x45);
-      return encodeAnswer(tagOf(circle), sealAnnouncement(said.content, circle, () => salt));
+      return encodeAnswer(
+        tagOf(circle),
+        sealAnnouncement(said.content, circle, () => salt),
+      );
     },
   },
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },
