@@ -7,7 +7,7 @@ import { openShared } from '../../protocol/shared.ts';
 import { StoreCare } from '../../daemon/store/care/store-care.ts';
 import { systemRandom } from '../../daemon/clock.ts';
 import { createRecordSeal } from '../../daemon/store/record-seal.ts';
-import { HandPeer } from './hand-peer.ts';
+import type { HandPeer } from './hand-peer.ts';
 import { circle, type Circle } from './hostile-peer-world.ts';
 import { HandClock, turn } from './wire.ts';
 
