@@ -9,6 +9,9 @@ import {
   HOPS_CONFIGURED_MAX,
   HOPS_DEFAULT,
   LABEL_LENGTH_MAX,
+  LINKS_CONFIGURED_MAX,
+  LINKS_CONFIGURED_MIN,
+  LINKS_MAX,
   RETENTION_MS,
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
@@ -33,6 +36,8 @@ export interface DaemonConfig {
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Links kept in one namespace; its members are to have the same number. */
+  readonly linksMax: number;
 }
 
 /** What came with the command line, as typed. */
@@ -51,9 +56,10 @@ export interface DaemonFlags {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A TCP multiaddr in shape; libp2p reads it in full and refuses what is left. */
-const LISTEN_PATTERN = /^\/(ip4|ip6)\/[^/\s]+\/tcp\/\d{1,5}$/;
-const PEER_PATTERN = /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}$/;
+/** A multiaddr in shape; libp2p reads it in full and refuses what is left. */
+const LISTEN_PATTERN = /^\/(ip4|ip6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws)?$/;
+const PEER_PATTERN =
+  /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws|\/wss|\/tls\/ws)?(\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}\/p2p-circuit)?\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}$/;
 
 const ANNOUNCE_PATTERN = /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/(tcp|udp)\/\d{1,5}(\/[a-z][a-z0-9-]*)*$/;
 
@@ -64,7 +70,11 @@ const zPort = z
   .pipe(z.number().max(65_535, 'Give a port number from 0 to 65535; 0 picks a free one.'));
 
 const zListen = z
-  .array(z.string().regex(LISTEN_PATTERN, 'Give addresses such as /ip4/0.0.0.0/tcp/4001.'))
+  .array(
+    z
+      .string()
+      .regex(LISTEN_PATTERN, 'Give addresses such as /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/tcp/443/ws.'),
+  )
   .max(ADDRESSES_MAX, `Give at most ${ADDRESSES_MAX} addresses.`);
 
 const zPeers = z
@@ -105,6 +115,13 @@ const zRetention = z
       .min(RETENTION_MS_MIN, 'Give at least 1d.')
       .max(RETENTION_MS_MAX, 'Give at most 30d.'),
   );
+
+const LINKS_REMEDY = `Give a number from ${LINKS_CONFIGURED_MIN} to ${LINKS_CONFIGURED_MAX}.`;
+const zLinks = z
+  .string()
+  .regex(/^\d{1,4}$/, LINKS_REMEDY)
+  .transform(Number)
+  .pipe(z.number().min(LINKS_CONFIGURED_MIN, LINKS_REMEDY).max(LINKS_CONFIGURED_MAX, LINKS_REMEDY));
 
 const zLogLevel = z.enum(LOG_LEVELS, `Give one of ${LOG_LEVELS.join(', ')}.`);
 
@@ -148,6 +165,11 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
       (read(zSwitch, { flag: '--no-mdns', variable: 'PATCHCORD_MDNS' }, undefined) ?? true),
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    linksMax: check(
+      zLinks,
+      'PATCHCORD_LINKS_MAX',
+      value(environment['PATCHCORD_LINKS_MAX']) ?? String(LINKS_MAX),
+    ),
     retentionMs:
       read(zRetention, { flag: '--retention', variable: 'PATCHCORD_RETENTION' }, flags.retention) ??
       RETENTION_MS,

@@ -246,13 +246,13 @@ export class MachineAdmin implements Admin {
   }
 
   #memberView(log: NamespaceLog, { peerId, label, role }: Omit<Member, 'by'>): MemberView {
-    const { self, linked } = this.#directory;
+    const { self } = this.#directory;
     const names = [...log.claims].filter(([, claim]) => claim.machine === peerId).map(([name]) => name);
     return {
       machine: label,
       peer_id: peerId,
       role,
-      online: peerId === self.peerId || linked.has(peerId),
+      online: this.#directory.isHere(log.id, peerId),
       self: peerId === self.peerId,
       agents: names.sort().map((name) => formatAddress({ name, namespace: log.name })),
     };

@@ -18,6 +18,7 @@ import { DirectoryStore } from './directory/directory-store.ts';
 import { Invites } from './directory/invites.ts';
 import { Joining } from './directory/joining.ts';
 import { Membership } from './directory/membership.ts';
+import { MeshLinks } from './directory/mesh-links.ts';
 import { NamespaceKeys } from './directory/namespace-keys.ts';
 import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
@@ -27,6 +28,7 @@ import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
+import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
@@ -72,6 +74,8 @@ export interface MachineParts {
   peers: readonly string[];
   /** The networks to follow; none are where it is left out. */
   lan?: LanParts | undefined;
+  /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
+  linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -97,27 +101,20 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
   const held = createKvHeldStore(journal, { retentionMs });
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
+  const onPrekey = (machine: string): void => postoffice.keyed(machine);
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
       messenger.membersChanged(after);
       void follow(after.id);
     },
-    onPrekey: (machine) => postoffice.keyed(machine),
+    onPrekey,
   });
-  const { directory, prekeys, keys, sync, agents } = registry;
+  const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
   const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
-  const bundles = createBundles({
-    ...registry,
-    postoffice,
-    mail,
-    signer,
-    clock,
-    onPrekey: (machine) => postoffice.keyed(machine),
-  });
-  const discovery =
-    parts.lan && createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
+  const bundles = createBundles({ ...registry, postoffice, mail, signer, clock, onPrekey });
+  const discovery = createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
@@ -137,9 +134,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, log, epochs }));
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs }));
       sync.start();
-      await discovery?.start();
+      presence.start();
+      await discovery.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -148,8 +146,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     },
     async stop() {
       messenger.stop();
-      await discovery?.stop();
+      presence.stop();
+      await discovery.stop();
       sync.stop();
+      links.stop();
       keys.stop();
       prekeys.stop();
       epochs.stop();
@@ -172,7 +172,7 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -187,6 +187,7 @@ function createDelivery(
     held,
     network,
     directory,
+    links,
     prekeys,
     signer,
     clock,
@@ -227,22 +228,28 @@ function createRegistry(
     onLogChanged(step) {
       sync.logChanged(step);
       keys.check(step.after.id);
+      presence.changed(step.after.id);
       events.onLogChanged(step);
     },
   });
+  const links = new MeshLinks({ directory, clock, random, linksMax: parts.linksMax });
   const prekeys = new PrekeyRing({
     file: parts.prekeyFile,
     signer,
     clock,
     random,
     log,
-    onRotated: () => sync.announcePrekey(),
+    onRotated() {
+      sync.announcePrekey();
+      for (const ns of directory.logs.keys()) presence.changed(ns);
+    },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
   const book = new AddressBook({ directory, network, signer, clock });
   const sync: DirectorySync = new DirectorySync({
     directory,
     book,
+    links,
     keys,
     network,
     clock,
@@ -251,13 +258,29 @@ function createRegistry(
     statics: staticPeers(parts.peers),
     prekeys,
     onPrekey: events.onPrekey,
+    onOwnChanged: (ns) => presence.changed(ns),
   });
+  const common = { directory, keys, network, signer, clock, random, log };
+  const presence = new Presence({ ...common, prekeys, boot: parts.boot });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
-  const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
-  const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
+  const invites = new Invites({ ...common, standing });
+  const joining = new Joining({ ...common, sync, standing });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, prekeys, keys, book, sync, agents, standing, invites, joining, membership };
+  return {
+    directory,
+    links,
+    prekeys,
+    keys,
+    book,
+    sync,
+    agents,
+    standing,
+    invites,
+    joining,
+    membership,
+    presence,
+  };
 }
 
 /**
@@ -289,14 +312,17 @@ function followerOf(parts: {
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
+  links: MeshLinks;
   sync: DirectorySync;
   invites: Invites;
   standing: Standing;
   postoffice: Postoffice;
+  presence: Presence;
   epochs: Epochs;
+  network: Pick<Network, 'drop'>;
   log: Log;
 }): NetworkHandlers {
-  const { directory, sync, invites, standing, postoffice, log } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -319,18 +345,23 @@ function handlers(parts: {
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
     linkUp(machine, { window, epoch }) {
       inDirectory(machine, async () => {
+        if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
+        presence.linkUp(machine);
         postoffice.linkUp(machine, window, epoch);
       });
     },
-    linkDown(machine) {
+    linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        links.linkDown(machine);
         sync.linkDown(machine);
+        presence.linkDown(machine, reason);
         postoffice.linkDown(machine);
       });
     },
     frame(machine: string, frame: Frame) {
+      if (!isSyncFrame(frame)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));
@@ -338,7 +369,9 @@ function handlers(parts: {
       else if (frame.t === 'withdraw') afterDirectory(machine, () => postoffice.mailbox.withdraw(frame));
       else if (frame.t === 'ack' || frame.t === 'refuse')
         afterDirectory(machine, () => postoffice.answered(machine, frame));
+      else if (frame.t === 'presence') presence.frame(machine, frame);
     },
+    gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),
     join: (machine, request) => invites.answer(machine, request),
   };

@@ -168,6 +168,7 @@ async function startMachine(
       ...(config.mdns && { multicast: (onDatagram) => new SystemMulticast(log, onDatagram) }),
     },
     hopsMax: config.hopsMax,
+    linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });
   run.stopLater('machine', () => machine.stop());

@@ -112,6 +112,13 @@ const FRAMES = {
     prekey: zCount,
     namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: bytesOf(32), roster: zCount })).max(1_000),
   }),
+  /** Who is here, sealed with the namespace key; see presence/message.ts. */
+  presence: z.strictObject({
+    t: z.literal('presence'),
+    ns: zNamespaceId,
+    epoch: z.int().min(1),
+    box: zBytes,
+  }),
   /** Asks for prekey, roster and addresses: the digest differed, or what came could not be opened. */
   want: z.strictObject({ t: z.literal('want'), ns: zNamespaceId }),
 };
@@ -133,6 +140,7 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.prekey,
   FRAMES.digest,
   FRAMES.want,
+  FRAMES.presence,
 ]);
 /** Enough of a frame to tell what it wants to be. */
 const zHead = z.object({ t: z.string(), v: z.unknown().optional() });

@@ -52,6 +52,28 @@ export const PREKEY_SEQUENCE_MAX = 2 ** 31;
 
 /** Members of one namespace. Wire. */
 export const MEMBERS_MAX = 1_000;
+/** Links that a machine keeps in one namespace, unless configured otherwise; up to one member more, all link with all. */
+export const LINKS_MAX = 64;
+export const LINKS_CONFIGURED_MIN = 4;
+export const LINKS_CONFIGURED_MAX = 1_000;
+/** Links that are made for a time, because there is something for a machine with which none is kept. */
+export const BRIEF_LINKS_MAX = 32;
+/** One that has carried no mail for so long is given up by the machine that made it. */
+export const BRIEF_LINK_IDLE_MS = 60_000;
+/** Mail waits so long for such a link before it is given to others to carry; */
+export const BRIEF_LINK_MOMENT_MS = 1_000;
+/** the link is tried for so long, */
+export const BRIEF_LINK_TRY_MS = 10_000;
+/** and then not again before this. */
+export const BRIEF_LINK_REST_MS = 5 * 60_000;
+/** Machines that hold a link with this one which only they keep; the next is turned away. */
+export const VISITORS_MAX = 256;
+/** With fewer links than this in a namespace, any members are tried that have an address. */
+export const LINKS_FEW = 2;
+/** An envelope that is passed on toward its recipient waits so long for the answer before it is kept here. */
+export const ONWARD_ANSWER_MS = 2_000;
+/** What is kept for want of a way on is looked at again this often. */
+export const ONWARD_AGAIN_MS = 30_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
@@ -168,3 +190,48 @@ export const MAILBOX_PAGE_MAX = 500;
 /** Items of one bundle, and its bytes: more than a full log, a full outbox and what a mailbox keeps for a namespace. */
 export const BUNDLE_ITEMS_MAX = 500_000;
 export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** A machine says that it is alive this often, */
+export const PRESENCE_BEAT_MS = 15_000;
+/** and counts as gone for whoever has heard nothing new of it for this long, by their own clock. */
+export const PRESENCE_TTL_MS = 45_000;
+/** Nothing new for this long, and it is asked, or others are asked about it. */
+export const PRESENCE_DOUBT_MS = 32_000;
+/** How often beats are passed on, and what is due is looked at. */
+export const PRESENCE_TICK_MS = 1_000;
+/** A machine that is suspected has this long to say something new, */
+export const SUSPICION_MS = 3_000;
+/** and this long when its link was silent before. */
+export const SUSPICION_SILENT_MS = 1_000;
+/** Members that are asked about a machine which is not reached (SWIM, Das et al. 2002, has k = 3). */
+export const PROBED_THROUGH = 3;
+/** Members to which a machine passes beats on, besides those that pass theirs to it. A random graph of 3 hangs together. */
+export const PRESENCE_NEIGHBOURS = 3;
+/** A member that passed beats on within this time is one to pass beats to, at most so many. */
+export const PRESENCE_CHOOSER_MS = 60_000;
+export const PRESENCE_CHOOSERS_MAX = 12;
+/** Beats under one statement; then comes another statement. Wire. */
+export const BEATS_PER_STATEMENT_MAX = 1_024;
+/** A machine says something newer than its last beat at most this often when it is asked. */
+export const RAISE_INTERVAL_MS = 1_000;
+/** Changes of what a machine says of itself are told at most this often. */
+export const STATEMENT_INTERVAL_MS = 500;
+/** Highest sequence of a statement: it begins at a time in milliseconds. Wire. */
+export const POSITION_SEQ_MAX = 2 ** 47;
+/** Longest statement of one machine's presence, most of them in one box, and the longest box. Wire. */
+export const STATEMENT_SIZE_BYTES_MAX = 128 * 1024;
+export const PRESENCE_STATEMENTS_MAX = 64;
+export const PRESENCE_BOX_SIZE_BYTES_MAX = 192 * 1024;
+/** Machines that one box suspects, or asks about. Wire. */
+export const SUSPECTS_MAX = 64;
+/** What one peer may tell of presence, in boxes and statements, at once and for each second. */
+export const PRESENCE_PEER_BURST = 3_000;
+export const PRESENCE_PEER_PER_SECOND = 200;
+/** New statements of one machine that are taken, at once and for each second. */
+export const STATEMENTS_BURST = 10;
+export const STATEMENTS_PER_SECOND = 1;
+/** Suspicions of others that are followed, at once and for each second: so a liar makes little noise. */
+export const SUSPICIONS_BURST = 64;
+export const SUSPICIONS_PER_SECOND = 4;
+/** A statement is asked for, or told to one that has an older one, at most this often. */
+export const WANT_INTERVAL_MS = 2_000;

@@ -14,8 +14,8 @@ import { PatchcordError } from './errors.ts';
  * shared secret holds as long as either does. Node's own crypto does the work.
  */
 export const XWING_SEED_SIZE_BYTES = 32;
-export const XWING_PUBLIC_KEY_SIZE_BYTES = 1_216;
-export const XWING_CIPHERTEXT_SIZE_BYTES = 1_120;
+export const XWING_PUBLIC_KEY_SIZE_BYTES: number = 1_216;
+export const XWING_CIPHERTEXT_SIZE_BYTES: number = 1_120;
 
 const MLKEM_PUBLIC_KEY_SIZE_BYTES = 1_184;
 const MLKEM_CIPHERTEXT_SIZE_BYTES = 1_088;

@@ -63,7 +63,11 @@ export function addDaemonCommands(program: Command): void {
 function withDaemonFlags(command: Command): Command {
   return command
     .option('--http-port <port>', 'port of the local HTTP API; 0 picks a free one')
-    .option('--listen <multiaddr>', 'where other machines reach this one; may be repeated', collect)
+    .option(
+      '--listen <multiaddr>',
+      'where other machines reach this one: /ip4/0.0.0.0/tcp/4747, or with /ws at its end by WebSocket; may be repeated',
+      collect,
+    )
     .option('--peer <multiaddr>', 'a machine to stay linked with; may be repeated', collect)
     .option(
       '--announce <multiaddr>',

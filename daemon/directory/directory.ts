@@ -19,6 +19,9 @@ export interface LogStep {
   from: string | undefined;
 }
 
+/** Told that agents of a namespace may have come, gone or changed: those of one machine. */
+export type PresenceListener = (ns: string, agentIds: readonly string[]) => void;
+
 /**
  * Who is where: namespaces with their members, what machines announce of their agents, prekeys and addresses. It
  * answers from memory; every change is in the store before it is seen here.
@@ -43,6 +46,9 @@ export class Directory {
   readonly online = new Set<string>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
+  /** What presence knows of a machine; undefined where it knows nothing, or does not run. */
+  presence: (ns: string, machine: string) => boolean | undefined = () => undefined;
+  readonly #presenceListeners = new Set<PresenceListener>();
   /** By `NS/MACHINE`. */
   readonly #rosters = new Map<string, Roster>();
   readonly #log: Log;
@@ -155,6 +161,24 @@ export class Directory {
     return (log?.members.get(machine) ?? log?.removed.get(machine))?.label ?? machine.slice(-8);
   }
 
+  /** Whether a machine is here now, as far as is known. */
+  isHere(ns: string, machine: string): boolean {
+    return machine === this.self.peerId || (this.presence(ns, machine) ?? this.linked.has(machine));
+  }
+
+  /** Calls the listener whenever agents may have come, gone or changed; returns what ends that. */
+  onPresenceChanged(listener: PresenceListener): () => void {
+    this.#presenceListeners.add(listener);
+    return () => void this.#presenceListeners.delete(listener);
+  }
+
+  /** A machine came, went, or tells something else of its agents. */
+  presenceChanged(ns: string, machine: string): void {
+    if (this.#presenceListeners.size === 0) return;
+    const ids = this.rosterOf(ns, machine)?.agents.map(({ id }) => id) ?? [];
+    for (const listener of this.#presenceListeners) listener(ns, ids);
+  }
+
   /** What this machine announces in a namespace. */
   ownRoster(ns: string): Roster {
     const agents = [...this.agents.values()]
@@ -167,6 +191,7 @@ export class Directory {
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
     await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
+    this.presenceChanged(ns, machine);
   }
 
   rosterOf(ns: string, machine: string): Roster | undefined {

@@ -92,7 +92,6 @@ function listingOf(directory: Directory, ns: string, name: string, claim: Claim)
   const { machine, agent: id } = claim;
   const roster = directory.rosterOf(ns, machine);
   const card = roster?.agents.find((one) => one.id === id);
-  const reachable = machine === directory.self.peerId || directory.linked.has(machine);
   return {
     id,
     name,
@@ -100,7 +99,7 @@ function listingOf(directory: Directory, ns: string, name: string, claim: Claim)
     label: directory.labelOf(ns, machine),
     platform: roster?.platform ?? '',
     client: card?.client ?? '',
-    online: reachable && card?.online === true,
+    online: card?.online === true && directory.isHere(ns, machine),
     lastSeenMs: card?.last_seen ?? 0,
   };
 }

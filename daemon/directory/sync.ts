@@ -2,7 +2,7 @@ import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
-import { digestOf, findStatement, heads, type NamespaceLog } from '../../protocol/membership/log.ts';
+import { findStatement, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
 import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
@@ -12,8 +12,11 @@ import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { AddressBook } from './address-book.ts';
 import type { Directory, LogStep } from './directory.ts';
+import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
+import { logDigest } from './log-digest.ts';
 import { firstPage, pages } from './pages.ts';
+import { PrekeyAsks } from './prekey-asks.ts';
 import { takeStatements } from './take-statements.ts';
 
 /** Prekeys of others that one link brings at a time; a kilobyte each. */
@@ -36,6 +39,7 @@ export function isSyncFrame(frame: Frame): frame is SyncFrame {
  */
 export class DirectorySync {
   readonly #directory: Directory;
+  readonly #links: MeshLinks;
   readonly #keys: NamespaceKeys;
   readonly #network: Network;
   readonly #clock: Clock;
@@ -44,17 +48,20 @@ export class DirectorySync {
   readonly #prekeys: PrekeyRing;
   readonly #book: AddressBook;
   readonly #onPrekey: (machine: string) => void;
+  readonly #onOwnChanged: (ns: string) => void;
   /** Revisions of this machine's own rosters, by namespace; each rises with every announcement. */
   readonly #ownRevisions = new Map<string, number>();
   /** The revision of each machine's roster that is held, by `NS/MACHINE`; forgotten with the link. */
   readonly #revisions = new Map<string, number>();
   readonly #statics: ReadonlyMap<string, readonly string[]>;
+  readonly #prekeyAsks: PrekeyAsks;
   #beat: Timer | undefined;
   /** Who waits for a machine's first roster on a link. */
   readonly #awaited = new Map<string, Set<() => void>>();
 
   constructor(parts: {
     directory: Directory;
+    links: MeshLinks;
     keys: NamespaceKeys;
     network: Network;
     clock: Clock;
@@ -66,8 +73,13 @@ export class DirectorySync {
     book: AddressBook;
     /** Called when a machine has told its prekey. */
     onPrekey: (machine: string) => void;
+    /** Called when this machine has something else to say of itself in a namespace, or another key to say it with. */
+    onOwnChanged: (ns: string) => void;
   }) {
     this.#directory = parts.directory;
+    this.#prekeyAsks = new PrekeyAsks(parts);
+    this.#links = parts.links;
+    parts.links.onPeers = () => this.updatePeers();
     this.#keys = parts.keys;
     this.#network = parts.network;
     this.#clock = parts.clock;
@@ -77,6 +89,7 @@ export class DirectorySync {
     this.#prekeys = parts.prekeys;
     this.#book = parts.book;
     this.#onPrekey = parts.onPrekey;
+    this.#onOwnChanged = parts.onOwnChanged;
   }
 
   start(): void {
@@ -91,7 +104,11 @@ export class DirectorySync {
   /** Tells the network whom to stay linked with, after members or addresses changed. */
   updatePeers(): void {
     const peers = new Map<string, readonly string[]>();
-    for (const machine of this.#directory.peers()) {
+    const wanted = this.#links.peers();
+    // Whom the user named is linked with wherever it is in the mesh.
+    for (const machine of this.#statics.keys())
+      if (this.#directory.common(machine).length > 0) wanted.add(machine);
+    for (const machine of wanted) {
       const known = this.#directory.addresses.get(machine) ?? [];
       peers.set(machine, [...new Set([...(this.#statics.get(machine) ?? []), ...known])]);
     }
@@ -102,17 +119,24 @@ export class DirectorySync {
     this.#directory.linked.add(machine);
     this.#network.send(machine, [this.#prekeyFrame()]);
     for (const log of this.#directory.common(machine)) this.#introduce(machine, log);
+    this.#presenceChanged(machine);
   }
 
   linkDown(machine: string): void {
     this.#directory.linked.delete(machine);
     for (const place of this.#revisions.keys())
       if (place.endsWith(`/${machine}`)) this.#revisions.delete(place);
+    this.#presenceChanged(machine);
+  }
+
+  #presenceChanged(machine: string): void {
+    for (const { id } of this.#directory.common(machine)) this.#directory.presenceChanged(id, machine);
   }
 
   /** Resolves when a machine is linked and has told its agents, or after `timeoutMs`. */
   async linked(machine: string, timeoutMs: number): Promise<void> {
     if (this.#directory.linked.has(machine) || machine === this.#directory.self.peerId) return;
+    this.#links.want(machine);
     await new Promise<void>((resolve) => {
       const waiting = this.#awaited.get(machine) ?? new Set();
       this.#awaited.set(machine, waiting);
@@ -130,6 +154,8 @@ export class DirectorySync {
   announceRoster(ns: string): void {
     this.#ownRevisions.set(ns, this.#ownRevision(ns) + 1);
     this.#tellMembers(ns, this.#sharedFrames(ns, [this.#ownRoster(ns)]));
+    this.#onOwnChanged(ns);
+    this.#directory.presenceChanged(ns, this.#directory.self.peerId);
   }
 
   /**
@@ -364,6 +390,7 @@ export class DirectorySync {
   #keyChanged(ns: string): void {
     const log = this.#directory.logs.get(ns);
     const held = this.#keys.current(ns);
+    this.#onOwnChanged(ns);
     if (!log || !held) return;
     this.#tellMembers(ns, [{ t: 'key', ns, key: held.key }, ...this.#ownFrames(log), { t: 'want', ns }]);
   }
@@ -386,9 +413,21 @@ export class DirectorySync {
 
   /** What this machine shares, sealed; nothing while it does not hold the key. */
   #ownFrames(log: NamespaceLog): Frame[] {
+    const list = [this.#ownRoster(log.id), ...this.#knownAddresses(log), this.#knownPrekeys(log)];
+    return this.#sharedFrames(log.id, list);
+  }
+
+  #knownPrekeys(log: NamespaceLog): Shared {
     const known = this.#memberPrekeys(log).map(({ machine, seq }) => ({ machine, seq }));
-    const prekeys: Shared = { k: 'prekeys', known };
-    return this.#sharedFrames(log.id, [this.#ownRoster(log.id), ...this.#knownAddresses(log), prekeys]);
+    return { k: 'prekeys', known };
+  }
+
+  #askForPrekeys(): void {
+    for (const log of this.#directory.logs.values()) {
+      const machine = this.#prekeyAsks.next(log);
+      if (machine === undefined || !this.#directory.shares(log.id, machine)) continue;
+      this.#network.send(machine, this.#sharedFrames(log.id, [this.#knownPrekeys(log)]));
+    }
   }
 
   #sharedFrames(ns: string, list: readonly Shared[]): Frame[] {
@@ -421,6 +460,8 @@ export class DirectorySync {
     this.#beat = this.#clock.after(BEAT_INTERVAL_MS, () => {
       for (const machine of this.#directory.linked) this.#network.send(machine, [this.#digestFor(machine)]);
       this.#keys.beat();
+      this.#links.beat();
+      this.#askForPrekeys();
       this.#scheduleBeat();
     });
   }
@@ -431,11 +472,6 @@ export class DirectorySync {
       .map((log) => ({ ns: log.id, log: logDigest(log), roster: this.#ownRevision(log.id) }));
     return { t: 'digest', prekey: this.#prekeys.current.seq, namespaces };
   }
-}
-
-/** The same for two machines exactly when they hold the same statements: their heads tell. */
-function logDigest(log: NamespaceLog): Uint8Array {
-  return new Uint8Array(Buffer.from(digestOf(heads(log)), 'hex'));
 }
 
 /** Of what was added what a machine may know that is out by it: its removal, and what came before that. */

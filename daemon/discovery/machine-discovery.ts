@@ -25,7 +25,8 @@ export interface Discovery {
 
 /** Follows the networks of a machine: finds members on them, and tells links and members when they change. */
 export function createDiscovery(parts: {
-  lan: LanParts;
+  /** Nothing is followed without. */
+  lan: LanParts | undefined;
   directory: Directory;
   keys: NamespaceKeys;
   book: AddressBook;
@@ -36,6 +37,7 @@ export function createDiscovery(parts: {
   log: Log;
 }): Discovery {
   const { lan, directory, keys, book, sync, network, clock, random, log } = parts;
+  if (lan === undefined) return { start: async () => {}, stop: async () => {} };
   const circles = (): Circle[] =>
     [...directory.logs.values()].flatMap((one) => {
       const held = directory.isMember(one) ? keys.current(one.id) : undefined;

@@ -1,5 +1,5 @@
 import { ADDRESSES_MAX } from '../../protocol/limits.ts';
-import { parseTcpAddress, reachOf, type Reach } from './addresses.ts';
+import { parsePeerAddress, reachOf, type PeerAddress, type Reach } from './addresses.ts';
 
 /** What the dialer decides, without its sockets and timers. */
 
@@ -54,24 +54,37 @@ export function firstDelayMs(self: string, peerId: string): number {
   return self < peerId ? 0 : YIELD_MS;
 }
 
+/** Of the addresses that are dialled, those that lead through a relay, however many direct ones there are. */
+const RELAYED_MAX = 3;
+
 /**
- * The multiaddrs to dial for a peer, best first, each ending in its peer id. The near ones come first if this
+ * The multiaddrs to dial for a peer, best first, each ending in its peer id. TCP comes before WebSocket, which costs
+ * more and passes more firewalls, and that before a way through a relay. Within each the near ones come first if this
  * machine is near too: a loopback address is worth a try only where we listen on one. What is damaged, names
  * another machine or is our own address is left out; at most ADDRESSES_MAX remain.
  */
 export function dialOrder(peerId: string, addresses: readonly string[], own: readonly string[]): string[] {
-  const ours = own.flatMap((text) => parseTcpAddress(text) ?? []);
-  const here = new Set(ours.map(reachOf));
-  const oursTexts = new Set(ours.map((address) => address.text));
-  const ranked = new Map<string, number>();
+  const ours = own.flatMap((text) => parsePeerAddress(text) ?? []);
+  const here = new Set(ours.filter(({ relay }) => relay === undefined).map(reachOf));
+  const oursTexts = new Set(ours.filter(({ relay }) => relay === undefined).map((address) => address.text));
+  const selves = new Set(own.flatMap((text) => parsePeerAddress(text)?.peerId ?? []));
+  const direct = new Map<string, number>();
+  const relayed = new Map<string, number>();
   for (const text of addresses) {
-    const address = parseTcpAddress(text);
-    if (address === undefined || oursTexts.has(address.text)) continue;
+    const address = parsePeerAddress(text);
+    if (address === undefined || oursTexts.has(address.relay?.address ?? address.text)) continue;
     if (address.peerId !== undefined && address.peerId !== peerId) continue;
-    ranked.set(`${address.text}/p2p/${peerId}`, rank(reachOf(address), here));
+    if (address.relay !== undefined && (selves.has(address.relay.peerId) || address.relay.peerId === peerId))
+      continue;
+    const ranked = address.relay === undefined ? direct : relayed;
+    ranked.set(`${address.text}/p2p/${peerId}`, rank(address, here));
   }
-  const sorted = [...ranked].sort(([, a], [, b]) => a - b);
-  return sorted.slice(0, ADDRESSES_MAX).map(([text]) => text);
+  const ways = sorted(relayed).slice(0, RELAYED_MAX);
+  return [...sorted(direct).slice(0, ADDRESSES_MAX - ways.length), ...ways];
+}
+
+function sorted(ranked: ReadonlyMap<string, number>): string[] {
+  return [...ranked].sort(([, a], [, b]) => a - b).map(([text]) => text);
 }
 
 /** The rank of an address where we have one of its kind ourselves, and where we have not. */
@@ -80,7 +93,11 @@ const RANKS: Record<Reach, { near: number; far: number }> = {
   private: { near: 1, far: 3 },
   public: { near: 2, far: 2 },
 };
+/** More than any rank. */
+const WEB_SOCKET_RANK = 10;
 
-function rank(reach: Reach, here: ReadonlySet<Reach>): number {
-  return here.has(reach) ? RANKS[reach].near : RANKS[reach].far;
+function rank(address: PeerAddress, here: ReadonlySet<Reach>): number {
+  const reach = reachOf(address);
+  const nearness = here.has(reach) ? RANKS[reach].near : RANKS[reach].far;
+  return address.transport === 'tcp' ? nearness : WEB_SOCKET_RANK + nearness;
 }

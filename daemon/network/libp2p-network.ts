@@ -11,6 +11,7 @@ import { ADDRESS_TIMEOUT_MS, dialFirst } from './dial.ts';
 import { dialOrder } from './dial-plan.ts';
 import { Dialer } from './dialer.ts';
 import type { Ending } from './frame-stream.ts';
+import { Gossip } from './gossip.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
@@ -18,6 +19,8 @@ import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
 
+/** What was sent last, a farewell, has this long to leave before the links are closed. */
+const FAREWELL_MS = 50;
 /** Stopping waits this long for libp2p; sockets that are left then end with the process. */
 const STOP_TIMEOUT_MS = 2_000;
 
@@ -35,7 +38,7 @@ export interface Libp2pNetworkOptions {
   bootId: string;
 }
 
-/** A network over TCP, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
+/** A network over TCP or WebSocket, Noise and Yamux. Throws `invalid_input` for what cannot be listened on. */
 export function createLibp2pNetwork(options: Libp2pNetworkOptions): Network {
   return new Libp2pNetwork(options);
 }
@@ -47,6 +50,7 @@ interface Running {
   admission: Admission;
   links: LinkTable;
   care: LinkCare;
+  gossip: Gossip;
 }
 
 class Libp2pNetwork implements Network {
@@ -56,6 +60,7 @@ class Libp2pNetwork implements Network {
   readonly #dialer: Dialer;
   readonly #stopping = new AbortController();
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
+  #topics: ReadonlySet<string> = new Set();
   #running: Running | undefined;
 
   constructor(options: Libp2pNetworkOptions) {
@@ -76,7 +81,21 @@ class Libp2pNetwork implements Network {
   async start(handlers: NetworkHandlers): Promise<void> {
     const { clock, log, bootId, seed } = this.#options;
     const admission = new Admission({ handlers, clock, log });
-    const node = await createNode({ seed, listen: this.#listen, gater: admission.gater });
+    const gossip = new Gossip({
+      handlers,
+      mayLink: (peerId) => admission.mayLink(peerId),
+      connections: () => links.peerIds().map((peerId) => links.get(peerId)!.connection),
+      clock,
+      log,
+    });
+    const { service } = gossip;
+    const node = await createNode({
+      seed,
+      listen: this.#listen,
+      gater: admission.gater,
+      gossip: service,
+      clock,
+    });
     const links = new LinkTable({
       self: this.peerId,
       bootId,
@@ -101,7 +120,7 @@ class Libp2pNetwork implements Network {
       atMost(JOINS_PER_PEER_MAX),
     );
     const care = new LinkCare(clock, () => links.links());
-    this.#running = { handlers, node, admission, links, care };
+    this.#running = { handlers, node, admission, links, care, gossip };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
@@ -109,6 +128,8 @@ class Libp2pNetwork implements Network {
       throw error;
     }
     care.start();
+    gossip.setTopics(this.#topics);
+    gossip.start();
     this.#dialer.setPeers(this.#peers);
   }
 
@@ -143,6 +164,15 @@ class Libp2pNetwork implements Network {
     if (this.#running) this.#dialer.nudge(peerId);
   }
 
+  publish(topic: string, data: Uint8Array): void {
+    this.#running?.gossip.publish(topic, data);
+  }
+
+  setTopics(topics: ReadonlySet<string>): void {
+    this.#topics = topics;
+    if (!this.#stopping.signal.aborted) this.#running?.gossip.setTopics(topics);
+  }
+
   drop(peerId: string, reason: string): void {
     this.#running?.links.drop(peerId, reason);
   }
@@ -172,12 +202,15 @@ class Libp2pNetwork implements Network {
     const running = this.#running;
     if (running === undefined) return;
     running.care.stop();
+    running.gossip.stop();
+    if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
-    const { promise: tooLong, resolve } = Promise.withResolvers<void>();
-    const timer = this.#options.clock.after(STOP_TIMEOUT_MS, resolve);
-    await Promise.race([running.node.libp2p.stop(), tooLong]);
-    timer.cancel();
+    await Promise.race([running.node.libp2p.stop(), this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    await new Promise<void>((resolve) => void this.#options.clock.after(delayMs, resolve));
   }
 
   #linkEvents(handlers: NetworkHandlers): LinkTableEvents {
@@ -186,6 +219,7 @@ class Libp2pNetwork implements Network {
       up: (link) => {
         log.info({ peer: link.peerId, address: link.address }, 'link up');
         this.#dialer.up(link.peerId);
+        this.#running?.gossip.mend();
         handlers.linkUp(link.peerId, described(link));
       },
       down: (link, reason, lastedMs) => {

@@ -1,6 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify, type Identify } from '@libp2p/identify';
+import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
 import type { ComponentLogger, ConnectionGater, Libp2p, Logger } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -9,7 +10,9 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { MEMBERS_MAX } from '../../protocol/limits.ts';
+import type { Clock } from '../clock.ts';
 import type { DialOne } from './dial.ts';
+import { webSockets } from './web-socket.ts';
 
 /** Connections that are opened per second from one address, which may be a whole office behind one router. */
 const INBOUND_PER_SECOND_MAX = 100;
@@ -29,6 +32,9 @@ export interface NodeOptions {
   /** Multiaddrs. */
   listen: string[];
   gater: ConnectionGater;
+  /** See gossip.ts. */
+  gossip: (components: GossipSubComponents) => GossipSub;
+  clock: Clock;
 }
 
 /**
@@ -37,12 +43,12 @@ export interface NodeOptions {
  * watches over itself.
  */
 export async function createNode(options: NodeOptions): Promise<Node> {
-  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; dialOne: DialOne }>({
+  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; gossip: GossipSub; dialOne: DialOne }>({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
     addresses: { listen: options.listen },
-    transports: [tcp()],
+    transports: [tcp(), webSockets(options.clock)],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionGater: options.gater,
@@ -58,6 +64,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     services: {
       identify: identify(),
       ping: ping(),
+      gossip: options.gossip,
       dialOne:
         ({ transportManager }) =>
         (address, signal) =>

@@ -35,6 +35,10 @@ export interface Network {
    * one request of protocol/ticket.ts, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
    */
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
+  /** Tells all who listen to a topic, near and far, perhaps; without it there is no gossip on this network. */
+  publish?(topic: string, data: Uint8Array): void;
+  /** The topics to listen to, replacing those before. */
+  setTopics?(topics: ReadonlySet<string>): void;
   /** What is known of each machine named by setPeers; for status and doctor. */
   links(): LinkStatus[];
   stop(): Promise<void>;
@@ -54,6 +58,11 @@ export interface NetworkHandlers {
   refused(peerId: string): void;
   /** One frame from a linked machine, in order; never `hello`. Must not throw. */
   frame(peerId: string, frame: Frame): void;
+  /**
+   * Something on a topic that is listened to, from the peer that passed it on; the answer says whether it goes on from
+   * here. Must not throw.
+   */
+  gossip?(topic: string, data: Uint8Array, from: string): 'accept' | 'ignore' | 'reject';
   /** A join request of at most FRAME_SIZE_BYTES_MAX bytes; the answer goes back to the asker. Must not reject. */
   join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
 }

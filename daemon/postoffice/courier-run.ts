@@ -18,6 +18,7 @@ export class CourierRun {
   readonly #log: Log;
   readonly #wants: (entry: OutboxEntry) => boolean;
   readonly #transmit: (entry: OutboxEntry) => void;
+  readonly #onIdle: () => void;
   readonly #courier: Courier = newCourier();
   readonly #bodies = new Map<number, OutboxEntry>();
   /** Handed to the wire since this daemon started; another machine may have seen them. */
@@ -38,6 +39,8 @@ export class CourierRun {
     wants?: ((entry: OutboxEntry) => boolean) | undefined;
     /** Puts one entry on the wire; may silently fail, the courier sends again. */
     transmit: (entry: OutboxEntry) => void;
+    /** The outbox was looked through, and nothing in it is to be brought. */
+    onIdle?: (() => void) | undefined;
   }) {
     this.#machine = parts.machine;
     this.#mail = parts.mail;
@@ -45,6 +48,7 @@ export class CourierRun {
     this.#log = parts.log;
     this.#wants = parts.wants ?? (() => true);
     this.#transmit = parts.transmit;
+    this.#onIdle = parts.onIdle ?? (() => {});
   }
 
   linkUp(window: { frames: number; sizeBytes: number }): void {
@@ -150,6 +154,7 @@ export class CourierRun {
       const loadedBytes = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       const more = entries.length >= LOAD_ENTRIES || loadedBytes >= LOAD_SIZE_BYTES;
       this.#step({ type: 'loaded', epoch, entries: sizes, upTo: entries.at(-1)?.number, more });
+      if (this.idle) this.#onIdle();
     } catch (error) {
       this.#log.error({ machine: this.#machine, error }, 'the outbox could not be read');
       this.#clock.after(1_000, () => this.#step({ type: 'loaded', epoch, entries: [], more: true }));

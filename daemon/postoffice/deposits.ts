@@ -10,6 +10,7 @@ import { MAILBOXES_PER_RECIPIENT, RETRY_MAX_MS } from '../../protocol/limits.ts'
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { MailStore, OutboxEntry, Settled } from '../store/mail-store.ts';
@@ -21,6 +22,8 @@ const RUN_WINDOW: Window = { frames: 64, sizeBytes: 256 * 1024 };
 const RUNS_PER_MAILBOX_MAX = 2;
 /** Sealed envelopes that are kept so that all mailboxes of one get the same bytes. */
 const SEALED_MAX = 256;
+/** Receipts for a machine with which no link is kept leave the outbox when so many hold them. */
+const RECEIPTS_HELD_MIN = 2;
 /** A run that its mailbox takes nothing of is not tried again before this; another mailbox may be chosen meanwhile. */
 const REST_MS = RETRY_MAX_MS;
 
@@ -42,19 +45,28 @@ interface Run {
 export class Deposits {
   readonly #mail: MailStore;
   readonly #directory: Directory;
+  readonly #links: MeshLinks;
   readonly #network: Network;
   readonly #signer: Signer;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #seal: (machine: string, entry: OutboxEntry) => Uint8Array | undefined;
   readonly #onHeld: (settled: Settled) => void;
+  readonly #onClosed: (machine: string, number: number) => void;
   /** By `TO NS MAILBOX`. */
   readonly #runs = new Map<string, Run>();
+  /** Places for which nothing is left to bring, until there is something new. */
+  readonly #quiet = new Set<string>();
+  /** Machines for which there may be something new since the last look. */
+  #news: Set<string> | 'all' = 'all';
+  /** Whether some run waits for its turn at its mailbox. */
+  #crowded = false;
   /** Runs that were refused everything for now, by place, until they are tried again. */
   readonly #resting = new Map<string, Timer>();
   /** By outbox number; the oldest goes first. */
   readonly #sealed = new Map<number, Uint8Array>();
-  readonly #left = new Set<number>();
+  /** By outbox number and mailbox that has answered for it, who holds it: that one, or one to which it passed it on. */
+  readonly #left = new Map<number, Map<string, string>>();
   readonly #withheld = new Set<number>();
   #looking = false;
   #lookAgain = false;
@@ -63,6 +75,7 @@ export class Deposits {
   constructor(parts: {
     mail: MailStore;
     directory: Directory;
+    links: MeshLinks;
     network: Network;
     signer: Signer;
     clock: Clock;
@@ -70,19 +83,34 @@ export class Deposits {
     /** The envelope of an entry for a machine; undefined when nothing can be sealed to it. */
     seal: (machine: string, entry: OutboxEntry) => Uint8Array | undefined;
     onHeld: (settled: Settled) => void;
+    /** An entry needs no answer, and has left the outbox. */
+    onClosed: (machine: string, number: number) => void;
   }) {
     this.#mail = parts.mail;
     this.#directory = parts.directory;
+    this.#links = parts.links;
     this.#network = parts.network;
     this.#signer = parts.signer;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#seal = parts.seal;
     this.#onHeld = parts.onHeld;
+    this.#onClosed = parts.onClosed;
   }
 
-  /** Links, members or the outbox changed: starts what can be given to mailboxes now, and ends what cannot. */
-  update(): void {
+  /**
+   * Links, members or the outbox changed: starts what can be given to mailboxes now, and ends what cannot. When only the
+   * outbox changed, `machines` says for whom.
+   */
+  update(machines?: readonly string[]): void {
+    if (machines === undefined) {
+      this.#quiet.clear();
+      this.#news = 'all';
+    } else {
+      const news = new Set(machines);
+      for (const place of this.#quiet) if (news.has(place.split(' ')[0]!)) this.#quiet.delete(place);
+      if (this.#news !== 'all') for (const machine of news) this.#news.add(machine);
+    }
     this.#lookAgain = true;
     if (!this.#looking) void this.#look();
   }
@@ -167,14 +195,25 @@ export class Deposits {
   }
 
   async #choose(): Promise<void> {
-    const { linked, self } = this.#directory;
     const waiting = await this.#mail.outboxMachines();
-    const away = waiting.filter((machine) => machine !== self.peerId && !linked.has(machine));
+    const { linked, self, prekeys } = this.#directory;
+    const news = this.#news;
+    this.#news = new Set();
+    this.#crowded = false;
+    const underway = new Set([...this.#runs.values()].map(({ to }) => to));
+    const away = waiting.filter((machine) => {
+      if (machine === self.peerId || linked.has(machine) || !prekeys.has(machine)) return false;
+      // A link of its own may be there in a moment.
+      const isTried = this.#links.want(machine);
+      return !isTried || underway.has(machine);
+    });
     const wanted = new Map<string, Omit<Run, 'courier'>>();
     for (const to of away) {
       for (const { id: ns } of this.#directory.common(to)) {
-        for (const mailbox of this.#mailboxes(to, ns))
-          wanted.set(`${to} ${ns} ${mailbox}`, { to, ns, mailbox });
+        for (const mailbox of this.#mailboxes(to, ns)) {
+          const place = placeOf({ to, ns, mailbox });
+          if (!this.#quiet.has(place)) wanted.set(place, { to, ns, mailbox });
+        }
       }
     }
     for (const [place, run] of this.#runs) if (!wanted.has(place)) this.#end(place, run);
@@ -182,8 +221,9 @@ export class Deposits {
     const stuck = new Map([...this.#runs].filter(([, run]) => run.courier.stuck));
     for (const [place, run] of wanted) {
       const known = this.#runs.get(place);
-      if (known) known.courier.appended();
-      else if (this.#hasRoom(run.mailbox, stuck)) this.#start(place, run);
+      if (!known && this.#hasRoom(run.mailbox, stuck)) this.#start(place, run);
+      else if (!known) this.#crowded = true;
+      else if (news === 'all' || news.has(run.to)) known.courier.appended();
     }
   }
 
@@ -207,39 +247,55 @@ export class Deposits {
   }
 
   #mailboxes(to: string, ns: string): string[] {
-    const { logs, linked } = this.#directory;
+    const { logs, linked, self } = this.#directory;
+    const overlay = this.#links.overlay(ns);
     const candidates = [...(logs.get(ns)?.members.values() ?? [])]
       .filter(
         ({ peerId }) => peerId !== to && linked.has(peerId) && !this.#resting.has(`${to} ${ns} ${peerId}`),
       )
-      .map(({ peerId, role }) => ({ machine: peerId, role, uptimeMs: 0, host: peerId }));
-    return chooseMailboxes(to, candidates, MAILBOXES_PER_RECIPIENT);
+      .map(({ peerId, role }) => {
+        return { machine: peerId, role, uptimeMs: 0, host: peerId, distance: overlay!.distance(peerId, to) };
+      });
+    // Who is farther away than this machine might send it back here: only for want of others.
+    const own = overlay?.distance(self.peerId, to) ?? 0;
+    const near = candidates.filter(({ distance }) => distance <= own);
+    return chooseMailboxes(to, near.length > 0 ? near : candidates, MAILBOXES_PER_RECIPIENT);
   }
 
-  /** Runs that still have something to bring to a mailbox. One that has not makes room for the next. */
+  /** Runs that still have something to bring to a mailbox. */
   #busyAt(mailbox: string): number {
-    let busy = 0;
-    for (const [place, run] of this.#runs) {
-      if (run.mailbox !== mailbox) continue;
-      if (run.courier.idle) this.#end(place, run);
-      else busy += 1;
-    }
-    return busy;
+    return [...this.#runs.values()].filter((run) => run.mailbox === mailbox).length;
+  }
+
+  /** A run that has nothing to bring makes room for the next. */
+  #endIfIdle(place: string, run: Run): void {
+    const hasNews = this.#news === 'all' || this.#news.has(run.to);
+    if (hasNews || !run.courier.idle || this.#runs.get(place) !== run) return;
+    this.#end(place, run);
+    this.#quiet.add(place);
+    if (this.#crowded) this.update([]);
   }
 
   #start(place: string, { to, ns, mailbox }: Omit<Run, 'courier'>): void {
-    const courier = new CourierRun({
+    const courier: CourierRun = new CourierRun({
       machine: to,
       mail: this.#mail,
       clock: this.#clock,
       log: this.#log,
       wants: (entry) => {
         const held = entry.held ?? [];
-        return entry.ns === ns && held.length < MAILBOXES_PER_RECIPIENT && !held.includes(mailbox);
+        if (this.#isEnough({ to, ns }, entry)) {
+          void this.#close(to, entry.number);
+          return false;
+        }
+        if (held.includes(mailbox) || this.#left.get(entry.number)?.has(mailbox)) return false;
+        return entry.ns === ns && held.length < MAILBOXES_PER_RECIPIENT;
       },
       transmit: (entry) => this.#transmit(to, mailbox, entry),
+      onIdle: () => this.#endIfIdle(place, run),
     });
-    this.#runs.set(place, { to, ns, mailbox, courier });
+    const run: Run = { to, ns, mailbox, courier };
+    this.#runs.set(place, run);
     courier.linkUp(RUN_WINDOW);
   }
 
@@ -257,31 +313,60 @@ export class Deposits {
     this.#sealed.set(entry.number, envelope);
     if (this.#sealed.size > SEALED_MAX) this.#sealed.delete(this.#sealed.keys().next().value!);
     const withdraw = withdrawalOf(this.#signer, to, entry);
-    this.#left.add(entry.number);
+    if (!this.#left.has(entry.number)) this.#left.set(entry.number, new Map());
     this.#network.send(mailbox, [{ t: 'parcel', n: entry.number, envelope, withdraw }]);
+  }
+
+  /**
+   * Whether holders answer for an entry in place of its machine: receipts for one with which no link is kept, which may
+   * never say that it has them. The sender tells of them again when the message comes again.
+   */
+  #isEnough({ to, ns }: Pick<Run, 'to' | 'ns'>, { letter, number, held = [] }: OutboxEntry): boolean {
+    if (letter.k !== 'receipts' || this.#links.isNeighbour(to)) return false;
+    const answers = this.#left.get(number);
+    const holders = new Set([...held, ...(answers?.values() ?? [])]);
+    if (holders.size === 0) return false;
+    return holders.size >= RECEIPTS_HELD_MIN || (answers?.size ?? 0) >= this.#mailboxes(to, ns).length;
+  }
+
+  async #close(to: string, number: number): Promise<void> {
+    try {
+      await this.#mail.settle(to, number, undefined);
+      this.#onClosed(to, number);
+    } catch (error) {
+      this.#log.error({ error }, 'a letter that is held could not be taken out of the outbox');
+    }
   }
 
   async #held(run: Run, entry: OutboxEntry, { held, n }: FrameOf<'ack'>): Promise<void> {
     try {
       const receipt = verifyHeldReceipt(held ?? new Uint8Array(0));
       const sealed = this.#sealed.get(n);
+      const isMailbox = receipt.by !== run.to && receipt.by !== this.#signer.peerId;
       const matches =
-        receipt.by === run.mailbox &&
+        isMailbox &&
+        this.#directory.shares(entry.ns, receipt.by) &&
         receipt.ns === entry.ns &&
         sealed !== undefined &&
         equalBytes(receipt.envelope, envelopeHash(sealed));
       // Of an envelope that is not known any more: it is sent again, and then it is.
       if (!matches) return run.courier.postponed(n);
-      const settled = await this.#mail.markHeld(run.to, n, run.mailbox);
+      const settled = await this.#mail.markHeld(run.to, n, receipt.by);
+      this.#left.get(n)?.set(run.mailbox, receipt.by);
+      if (this.#isEnough(run, entry)) await this.#close(run.to, n);
       run.courier.settled(n);
       this.#onHeld(settled);
-      if (run.courier.idle) this.update();
+      this.#endIfIdle(placeOf(run), run);
     } catch (error) {
       const { code } = asPatchcordError(error);
       this.#log.warn({ mailbox: run.mailbox, code }, 'a receipt of a mailbox was not taken');
       run.courier.postponed(n);
     }
   }
+}
+
+function placeOf({ to, ns, mailbox }: Omit<Run, 'courier'>): string {
+  return `${to} ${ns} ${mailbox}`;
 }
 
 type Waiting = Pick<OutboxEntry, 'ns' | 'letter'>;

@@ -7,9 +7,11 @@ import { HELD_SWEEP_INTERVAL_MS, OFFER_HASHES_MAX } from '../../protocol/limits.
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { Deposit, Held, HeldStore } from '../store/held-store.ts';
+import { Onward } from './onward.ts';
 
 /** Bytes of parcels passed on to one machine and not answered; a quarter of what a link takes. */
 const PASSING_SIZE_BYTES_MAX = 512 * 1024;
@@ -58,6 +60,7 @@ export class Mailbox {
   readonly #signer: Signer;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #onward: Onward;
   readonly #passing = new Map<string, Passing>();
   #number = FIRST_NUMBER;
   #sweep: Timer | undefined;
@@ -65,6 +68,7 @@ export class Mailbox {
   constructor(parts: {
     held: HeldStore;
     directory: Directory;
+    links: MeshLinks;
     network: Network;
     signer: Signer;
     clock: Clock;
@@ -76,6 +80,7 @@ export class Mailbox {
     this.#signer = parts.signer;
     this.#clock = parts.clock;
     this.#log = parts.log;
+    this.#onward = new Onward(parts);
   }
 
   start(): void {
@@ -84,6 +89,7 @@ export class Mailbox {
 
   stop(): void {
     this.#sweep?.cancel();
+    this.#onward.stop();
     for (const machine of this.#passing.keys()) this.linkDown(machine);
   }
 
@@ -98,6 +104,10 @@ export class Mailbox {
     }
     if (!frame.withdraw) throw new PatchcordError('envelope_invalid', 'It is sealed to another machine.');
     const { envelope, withdraw } = frame;
+    if (!this.#directory.linked.has(to)) {
+      const elsewhere = await this.#onward.give({ ns, to, envelope, withdraw }, depositor);
+      if (elsewhere) return { t: 'ack', n: frame.n, held: elsewhere };
+    }
     const kept = await this.#hold({ ns, to, envelope, withdraw, depositor });
     if (!kept.held) return { t: 'refuse', n: frame.n, code: kept.code, retry: kept.retry };
     const held = signHeldReceipt({ ns, envelope: kept.hash }, this.#signer);
@@ -157,9 +167,11 @@ export class Mailbox {
     };
     this.#passing.set(machine, passing);
     void this.#next(machine, passing);
+    this.#onward.update();
   }
 
   linkDown(machine: string): void {
+    this.#onward.linkDown(machine);
     this.#passing.get(machine)?.timer?.cancel();
     this.#passing.delete(machine);
   }
@@ -178,6 +190,7 @@ export class Mailbox {
 
   /** The answer of a machine to a parcel that was passed on; false when it was none. */
   answered(machine: string, frame: FrameOf<'ack'> | FrameOf<'refuse'>): boolean {
+    if (this.#onward.answered(machine, frame)) return true;
     const passing = this.#passing.get(machine);
     const passed = passing?.passed.get(frame.n);
     if (!passing || !passed) return frame.n >= FIRST_NUMBER;
@@ -221,7 +234,7 @@ export class Mailbox {
   /** Something new is held: if its recipient is linked, it gets it at once. */
   #arrived(to: string, ns: string): void {
     const passing = this.#passing.get(to);
-    if (!passing) return;
+    if (!passing) return this.#onward.update();
     passing.again = true;
     if (this.#isIdle(passing)) this.#again(to, passing);
     else if (passing.places.length === 0) passing.places.push({ ns, after: 0 });

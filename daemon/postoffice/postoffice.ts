@@ -7,6 +7,7 @@ import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
 import type { Network, Window } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
@@ -71,6 +72,7 @@ export class Postoffice {
     held: HeldStore;
     network: Network;
     directory: Directory;
+    links: MeshLinks;
     prekeys: PrekeyRing;
     signer: Signer;
     clock: Clock;
@@ -127,7 +129,9 @@ export class Postoffice {
       ...parts,
       seal: (machine, entry) => this.#seal(machine, entry),
       onHeld: ({ about }) => about && this.settlements.announce(about),
+      onClosed: (machine, number) => this.#settled(machine, number),
     });
+    parts.links.onGivenUp = () => this.#deposits.update();
   }
 
   async start(): Promise<void> {
@@ -344,7 +348,8 @@ export class Postoffice {
 
   #appended({ machines }: { machines: readonly string[] }): void {
     for (const machine of machines) this.#courier(machine).appended();
-    if (!machines.every((machine) => this.#isUp(machine))) this.#deposits.update();
+    const away = machines.filter((machine) => !this.#isUp(machine));
+    if (away.length > 0) this.#deposits.update(away);
     // For a machine that was removed meanwhile: nobody will take it.
     const logs = [...this.#directory.logs.values()];
     const mayBeGone = (machine: string) =>

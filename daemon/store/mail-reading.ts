@@ -85,7 +85,7 @@ export async function mark(
   if (record?.direction !== 'received' || record.status === 'unsent') throw unknownMessage(messageId);
   if (record.status === status) return [];
   if (record.status === 'pending') await leaveUnread(tx, agent, [record]);
-  const tally = await readTally(tx, agent);
+  const tally = { ...(await readTally(tx, agent)) };
   if (record.status === 'deferred') {
     tx.delete(key.deferred(agent, record.number));
     tally.deferred -= 1;

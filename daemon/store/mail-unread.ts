@@ -30,7 +30,7 @@ export async function withUnread(
 
 /** Takes messages of an agent out of what waits unread, or in doubt, and out of the counts. */
 export async function leaveUnread(tx: Tx, agent: string, records: readonly MailRecord[]): Promise<void> {
-  const tally = await readTally(tx, agent);
+  const tally = { ...(await readTally(tx, agent)) };
   const bySender = new Map<string, number>();
   for (const { number, doubt, message, notice } of records) {
     if (doubt) {

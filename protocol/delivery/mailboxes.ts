@@ -11,6 +11,8 @@ export interface Candidate {
   uptimeMs: number;
   /** What fails together has one host; a machine whose host is not known is its own, named by its peer id. */
   host: string;
+  /** Links from it to the recipient in the mesh; see protocol/mesh/overlay.ts. 1 where all link with all. */
+  distance: number;
 }
 
 const CONTEXT = 'patchcord mailbox choice v1';
@@ -21,6 +23,7 @@ const CONTEXT = 'patchcord mailbox choice v1';
  *
  * Invariants, whatever the order of `candidates`:
  * - there are `count`, or as many as there are; each once, and never the recipient;
+ * - those at a shorter distance come before those at a longer one, and of one distance:
  * - one host has two only when every host has one;
  * - of one host, keepers come before machines that have run for long, and those before the rest; hosts are ranked
  *   by their best machine;
@@ -41,14 +44,18 @@ export function chooseMailboxes(
     }))
     .sort((a, b) => a.rank - b.rank || compare(b.weight, a.weight) || compare(a.host, b.host));
   const hosts = new Set<string>();
-  const firsts: string[] = [];
-  const others: string[] = [];
-  for (const { machine, host } of ranked) {
-    (hosts.has(host) ? others : firsts).push(machine);
-    hosts.add(host);
+  const firsts: Ranked[] = [];
+  const others: Ranked[] = [];
+  for (const one of ranked) {
+    const { host, distance } = one;
+    (hosts.has(`${distance} ${host}`) ? others : firsts).push(one);
+    hosts.add(`${distance} ${host}`);
   }
-  return [...new Set([...firsts, ...others])].slice(0, count);
+  const chosen = [...firsts, ...others].sort((a, b) => a.distance - b.distance);
+  return [...new Set(chosen.map(({ machine }) => machine))].slice(0, count);
 }
+
+type Ranked = Pick<Candidate, 'machine' | 'distance'>;
 
 function rankOf({ role, uptimeMs }: Candidate): number {
   if (role === 'keeper') return 0;

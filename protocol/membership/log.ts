@@ -26,6 +26,8 @@ export interface NamespaceLog {
   readonly genesisKey: string;
   /** By peer id. */
   readonly members: ReadonlyMap<string, Member>;
+  /** The members, each once, in the order of their places in the mesh; see protocol/mesh/overlay.ts. */
+  readonly places: readonly string[];
   /** Machines that were members and are none now, by peer id. */
   readonly removed: ReadonlyMap<string, Removal>;
   /** By agent name. */
@@ -208,6 +210,7 @@ function logOf(history: History, view: View, levels: Levels, strikes: Strikes): 
     name: view.name,
     genesisKey: history.genesis.statement.by,
     members: view.members,
+    places: view.places,
     removed: view.removed,
     claims: view.claims,
     lost: [...view.lost.values()],

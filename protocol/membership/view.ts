@@ -52,6 +52,11 @@ export interface View extends Claims {
   name: string;
   /** By peer id. */
   members: Map<string, Member>;
+  /**
+   * The members in the places that they have in the mesh (protocol/mesh): a new one takes the next, and when one goes
+   * the last takes its place, so that a change of the members moves at most one other.
+   */
+  places: string[];
   /** By peer id: machines that were members and are none now. */
   removed: Map<string, Removal>;
   /** Undefined until the first rotation. */
@@ -67,6 +72,7 @@ export function copyView(view: View): View {
   return {
     ...view,
     members: new Map(view.members),
+    places: [...view.places],
     removed: new Map(view.removed),
     removals: new Map(view.removals),
     claims: new Map(view.claims),
@@ -81,6 +87,7 @@ export function viewOf(history: History, order: Uint32Array, levels: Levels): Vi
   const view: View = {
     name: history.genesis.statement.name,
     members: new Map(),
+    places: [],
     removed: new Map(),
     removals: new Map(),
     claims: new Map(),
@@ -157,6 +164,7 @@ function grant(
   if (statement.k === 'promote' || view.members.size >= MEMBERS_MAX) return;
   const { label } = statement.k === 'genesis' ? statement.founder : statement;
   view.members.set(machine, { peerId: machine, label, role, by: statement.by });
+  view.places.push(machine);
   view.removed.delete(machine);
 }
 
@@ -168,8 +176,13 @@ function remove(view: View, history: History, statement: Of<'remove'>, position:
   view.removals.set(machine, [...(view.removals.get(machine) ?? []), position]);
   const label = (view.members.get(machine) ?? view.removed.get(machine))?.label ?? machine.slice(-8);
   view.removed.set(machine, { hash: history.entries[position]!.signed.hash, label, by, at, reason });
-  view.members.delete(machine);
+  if (view.members.delete(machine)) leavePlace(view.places, machine);
   forgetMachine(view, machine);
+}
+
+function leavePlace(places: string[], machine: string): void {
+  const last = places.pop()!;
+  if (last !== machine) places[places.indexOf(machine)] = last;
 }
 
 /** The same for two views exactly when they hold the same machines in the same roles under the same labels. */

@@ -26,6 +26,7 @@ const candidates: fc.Arbitrary<Candidate[]> = fc
           role: fc.constantFrom('admin' as const, 'member' as const, 'keeper' as const),
           uptimeMs: fc.constantFrom(0, MAILBOX_UPTIME_LONG_MS - 1, MAILBOX_UPTIME_LONG_MS, 10 ** 12),
           host: fc.nat({ max: hosts - 1 }).map((host) => `host-${host}`),
+          distance: fc.constant(1),
         }),
       ),
     ),
@@ -79,6 +80,28 @@ describe('the choice of mailboxes', () => {
     ).toBe(true);
   });
 
+  test('prefers who is near the recipient in the mesh, and chooses among equally near ones as ever', async () => {
+    const spread = candidates.chain((all) =>
+      fc
+        .array(fc.integer({ min: 1, max: 3 }), { minLength: all.length, maxLength: all.length })
+        .map((distances) => all.map((one, at) => ({ ...one, distance: distances[at]! }))),
+    );
+    expect(
+      await holds(
+        fc.property(recipient, spread, count, (to, all, most) => {
+          const byDistance = [1, 2, 3].flatMap((distance) =>
+            chooseMailboxes(
+              to,
+              all.filter((one) => one.distance === distance),
+              all.length,
+            ),
+          );
+          deepEqual(chooseMailboxes(to, all, most), byDistance.slice(0, most));
+        }),
+      ),
+    ).toBe(true);
+  });
+
   test('does not change when one leaves that was not chosen, and keeps the others when a chosen one leaves', async () => {
     expect(
       await holds(
@@ -101,6 +124,7 @@ describe('the choice of mailboxes', () => {
       role: 'member',
       uptimeMs: 0,
       host: `host-${at}`,
+      distance: 1,
     }));
     const times = new Map<string, number>();
     for (let number = 0; number < recipients; number++) {

@@ -83,6 +83,8 @@ export class SimAgent {
   #unconfirmed = new Set<string>();
   readonly #answerable = new Map<string, MessageView>();
   readonly #sent: string[] = [];
+  /** Of waits that were lost with their machine, too. */
+  readonly #cancels = new Set<AbortController>();
 
   constructor(parts: SimAgentParts) {
     this.#parts = parts;
@@ -106,6 +108,11 @@ export class SimAgent {
       if (this.mode === 'busy') await this.#act();
       else await this.#inbox();
     }
+  }
+
+  /** Nobody waits any more: what Node keeps for a signal that may come would outlive the simulation. */
+  end(): void {
+    for (const cancel of this.#cancels) cancel.abort();
   }
 
   /** The client dies; its daemon notices and ends the session. */
@@ -210,6 +217,7 @@ export class SimAgent {
   async #wait(seconds: number, isCancelled: boolean): Promise<void> {
     const { time, ledger } = this.#parts;
     const cancel = new AbortController();
+    this.#cancels.add(cancel);
     if (isCancelled) time.after(this.#random.between(0, 2_000), () => cancel.abort());
     const outcome = await this.#call(`wait ${seconds}`, async (session) => {
       try {
@@ -221,6 +229,7 @@ export class SimAgent {
         throw error;
       }
     });
+    if (outcome.kind !== 'lost') this.#cancels.delete(cancel);
     if (outcome.kind !== 'answer' || !outcome.value.result?.message) return;
     const { result, isLate } = outcome.value;
     if (!isLate) return this.#shown(result.message!);

@@ -6,6 +6,8 @@ interface Event {
   task: (() => void) | undefined;
 }
 
+const settled = Promise.resolve();
+
 /** More events at one moment than any machine has reason for: something runs in a circle without time passing. */
 const EVENTS_AT_ONCE_MAX = 20_000;
 
@@ -42,25 +44,40 @@ export class VirtualTime {
   }
 
   /** Runs events until `done`, no longer than `limitMs` of virtual time; says whether it was done. */
-  async run(limitMs: number, done: () => boolean = () => false): Promise<boolean> {
+  run(limitMs: number, done: () => boolean = () => false): Promise<boolean> {
     const endMs = this.#nowMs + limitMs;
-    await settled();
-    while (!done()) {
-      const next = this.#heap[0];
-      if (!next || next.atMs > endMs) {
-        this.#nowMs = endMs;
-        return false;
-      }
-      this.#pop();
-      if (!next.task) continue;
-      this.#atOnce = next.atMs === this.#nowMs ? this.#atOnce + 1 : 0;
-      if (this.#atOnce > EVENTS_AT_ONCE_MAX) throw new Error('the simulation runs in a circle');
-      this.#nowMs = next.atMs;
-      this.steps += 1;
-      next.task();
-      await settled();
+    return new Promise((resolve, reject) => {
+      const turn = () => {
+        try {
+          const ended = done() || this.#step(endMs);
+          if (ended === undefined) process.nextTick(later);
+          else resolve(ended);
+        } catch (error) {
+          reject(asError(error));
+        }
+      };
+      // The next tick comes when no promise is left to settle; unlike an immediate it asks no system for I/O. What a
+      // tick asks for itself would come before the promises that it settled.
+      const later = () => void settled.then(turn);
+      process.nextTick(later);
+    });
+  }
+
+  /** Runs the next event; false when none comes until then. */
+  #step(endMs: number): false | undefined {
+    let next = this.#heap[0];
+    for (; next && !next.task && next.atMs <= endMs; next = this.#heap[0]) this.#pop();
+    if (!next?.task || next.atMs > endMs) {
+      this.#nowMs = endMs;
+      return false;
     }
-    return true;
+    this.#pop();
+    this.#atOnce = next.atMs === this.#nowMs ? this.#atOnce + 1 : 0;
+    if (this.#atOnce > EVENTS_AT_ONCE_MAX) throw new Error('the simulation runs in a circle');
+    this.#nowMs = next.atMs;
+    this.steps += 1;
+    next.task();
+    return undefined;
   }
 
   /** Lets time pass until `work` is done, at most `limitMs`. */
@@ -106,9 +123,8 @@ function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number);
 }
 
-/** The next tick comes when the queue of settled promises is empty; unlike an immediate it asks no system for I/O. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve));
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** The clock of one start of one machine: off by as much as its owner set it wrong, and silent once that start ended. */

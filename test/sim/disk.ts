@@ -18,8 +18,22 @@ export function directoryOn(node: SimNode): ReturnType<DirectoryStore['load']> {
   return new DirectoryStore(journalOn(node)).load();
 }
 
+/** Logs that were read, and the names of the statements of which. */
+const logs = new WeakMap<SimNode, Map<string, { of: string; log: NamespaceLog | undefined }>>();
+
 /** A namespace log as a machine has it; undefined when it has none. */
 export async function logOn(node: SimNode, ns: string): Promise<NamespaceLog | undefined> {
+  const of = node.disk.keys(`statement/${ns}/`).join();
+  const read = logs.get(node) ?? new Map<string, { of: string; log: NamespaceLog | undefined }>();
+  logs.set(node, read);
+  const known = read.get(ns);
+  if (known?.of === of) return known.log;
+  const log = await readLog(node, ns);
+  read.set(ns, { of, log });
+  return log;
+}
+
+async function readLog(node: SimNode, ns: string): Promise<NamespaceLog | undefined> {
   const { statements } = await directoryOn(node);
   const own = statements.filter((statement) => statement.ns === ns);
   const signed = own.map(({ bytes }) => readStatement(bytes, { verified: true }));

@@ -234,14 +234,18 @@ export class Ledger {
 
   /** When all is quiet: `records` is the history of each agent. */
   finish(records: ReadonlyMap<string, readonly MailRecord[]>): void {
+    const sent = new Set<string>();
     for (const [agent, history] of records) {
-      for (const record of history) this.#checkRecord(agent, record);
+      for (const record of history) {
+        this.#checkRecord(agent, record);
+        sent.add(`${agent} ${record.message.id}`);
+      }
     }
     for (const copy of this.#copies.values()) {
       const { fate, shows, unsend, status, name } = copy;
       if (fate === 'accepted' && status === 'refused' && this.#isFleeting(copy)) continue;
-      const isSent = (records.get(copy.sender) ?? []).some(({ message }) => message.id === copy.id);
-      if (fate === 'accepted' && !isSent) this.problem('lost', `${name}: not in the history of its sender`);
+      if (fate === 'accepted' && !sent.has(`${copy.sender} ${copy.id}`))
+        this.problem('lost', `${name}: not in the history of its sender`);
       const mayBeUnsent = unsend !== undefined && unsend !== 'already_read';
       // The machine that took it back may have gone before it could say so.
       const isUnsent = status === 'unsent' || (status === 'delivered' && this.#isFleeting(copy));

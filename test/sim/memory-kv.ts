@@ -11,10 +11,23 @@ export class MemoryKv implements Kv {
   #undo: KvOperation[] = [];
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    return this.#current.get(key);
+    return this.find(key);
   }
 
   async range(range: KvRange): Promise<[string, Uint8Array][]> {
+    return this.list(range);
+  }
+
+  async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
+    this.put(operations, options);
+  }
+
+  /** The same three at once, for whoever makes others wait by itself. */
+  find(key: string): Uint8Array | undefined {
+    return this.#current.get(key);
+  }
+
+  list(range: KvRange): [string, Uint8Array][] {
     const keys = this.#keys;
     const start = lowerBound(keys, range.from);
     const end = lowerBound(keys, range.to);
@@ -23,7 +36,7 @@ export class MemoryKv implements Kv {
     return found.map((key) => [key, this.#current.get(key)!]);
   }
 
-  async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
+  put(operations: readonly KvOperation[], options: { sync: boolean }): void {
     for (const operation of operations) {
       if (!options.sync) this.#undo.push({ key: operation.key, value: this.#current.get(operation.key) });
       this.#apply(operation);

@@ -52,13 +52,15 @@ export class SimKv implements Kv {
   }
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    await this.#turn(key);
-    return this.#disk.get(key);
+    if (this.#isSlow(key)) await this.#pause();
+    if (this.#ended) await never();
+    return this.#disk.find(key);
   }
 
   async range(range: KvRange): Promise<[string, Uint8Array][]> {
-    await this.#turn(range.from);
-    return this.#disk.range(range);
+    if (this.#isSlow(range.from)) await this.#pause();
+    if (this.#ended) await never();
+    return this.#disk.list(range);
   }
 
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
@@ -69,7 +71,7 @@ export class SimKv implements Kv {
     // One after another, like appends to a log.
     this.#freeAtMs = Math.max(this.#freeAtMs, this.#time.nowMs) + this.#random.between(1, 6);
     await this.#time.sleep(this.#freeAtMs - this.#time.nowMs);
-    await this.#untilEnded();
+    if (this.#ended) await never();
     this.#writing = this.#writing.filter((other) => other !== write);
     if (this.isFull) {
       this.#trace('write failed');
@@ -77,7 +79,7 @@ export class SimKv implements Kv {
     }
     this.#trace(`write ${operations.map(({ key, value }) => `${key}:${value?.length ?? '-'}`).join(' ')}`);
     this.#onStored(operations);
-    await this.#disk.write(operations, options);
+    this.#disk.put(operations, options);
   }
 
   async close(): Promise<void> {
@@ -91,7 +93,7 @@ export class SimKv implements Kv {
       if (!sync || this.isFull || this.#random.chance(0.5)) break;
       this.#trace('write kept by the crash');
       this.#onStored(operations);
-      void this.#disk.write(operations, { sync });
+      this.#disk.put(operations, { sync });
     }
     this.#disk.crash();
   }
@@ -101,18 +103,23 @@ export class SimKv implements Kv {
     this.#ended = true;
   }
 
-  async #turn(key: string): Promise<void> {
+  /** Whether a read takes time. */
+  #isSlow(key: string): boolean {
     this.#assertOpen();
     if (key.startsWith('outbox/')) this.outboxReads += 1;
-    if (this.#random.chance(SLOW_READ_SHARE)) await this.#time.sleep(this.#random.between(1, 4));
-    await this.#untilEnded();
+    return this.#random.chance(SLOW_READ_SHARE);
   }
 
-  #untilEnded(): Promise<void> | undefined {
-    return this.#ended ? new Promise(() => undefined) : undefined;
+  #pause(): Promise<void> {
+    return this.#time.sleep(this.#random.between(1, 4));
   }
 
   #assertOpen(): void {
     if (this.#closed) throw new PatchcordError('store_failed', 'The store is closed.');
   }
+}
+
+/** What a process that is gone waits for. */
+function never(): Promise<never> {
+  return new Promise(() => undefined);
 }

@@ -62,13 +62,13 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
   } catch (error) {
     ledger.problem('internal', error instanceof Error ? error.message : String(error));
   }
-  return {
+  const result = {
     seed: options.seed,
     isReal: options.isReal,
     hash: world.digest(),
     isTwice: false,
     steps: time.steps,
-    problems: ledger.problems,
+    problems: [...ledger.problems],
     accepted: ledger.accepted,
     shown: ledger.shown,
     byMailbox: world.countByMailbox(),
@@ -77,6 +77,8 @@ export async function simulate(options: SimOptions): Promise<SimResult> {
     virtualMs: time.nowMs,
     drainMs,
   };
+  for (const agent of agents) agent.end();
+  return result;
 }
 
 /** Every agent opens its session and gets to know the others before it starts. */

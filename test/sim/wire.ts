@@ -24,6 +24,9 @@ export const NO_WIRE_FAULTS: WireFaults = {
 /** As long as the real network waits for an answer. */
 const ANSWER_MS_MAX = 20_000;
 
+/** One frame in so many comes in two pieces. */
+const CUT_SHARE = 0.1;
+
 /** One side of a link. It may be up while the other side has noticed already that the link is dead. */
 interface End {
   network: SimNetwork;
@@ -259,10 +262,16 @@ export class SimWire {
     this.#trace(`frame ${from}>${peerId}`, bytes);
     this.#onDelivered(peerId, bytes);
     const reader = new FrameReader();
-    const cut = this.#random.between(0, bytes.length);
-    for (const part of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
+    for (const part of this.#pieces(bytes)) {
       for (const frame of reader.push(part)) handlers.frame(from, frame);
     }
+  }
+
+  /** Most arrive at once, some in two parts. */
+  #pieces(bytes: Uint8Array): Uint8Array[] {
+    if (!this.#random.chance(CUT_SHARE)) return [bytes];
+    const cut = this.#random.between(0, bytes.length);
+    return [bytes.subarray(0, cut), bytes.subarray(cut)];
   }
 
   #end(link: Link, end: End, reason: string): void {

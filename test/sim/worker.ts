@@ -1,4 +1,5 @@
 import type { SimResult } from './simulate.ts';
+import { forgetKnown } from './stand-ins/known.ts';
 import { useStandIns } from './stand-ins/register.ts';
 
 /** What one process of the fleet is asked for, seed by seed. */
@@ -19,8 +20,10 @@ export async function work(job: Job, onTrace?: (line: string) => void): Promise<
   const { simulate } = await import('./simulate.ts');
   const options = { seed: String(job.seed), messages: job.messages, isReal: job.isReal };
   const result = await simulate({ ...options, ...(onTrace && { onTrace }) });
+  forgetKnown();
   if (!job.isTwice || result.problems.length > 0) return result;
   const { hash } = await simulate(options);
+  forgetKnown();
   if (hash !== result.hash) {
     const text = `the second run of this seed was another one: ${hash} after ${result.hash}`;
     result.problems.push({ kind: 'varied', text });
@@ -29,6 +32,8 @@ export async function work(job: Job, onTrace?: (line: string) => void): Promise<
 }
 
 process.on('message', (job: Job) => {
+  // Expected errors are many, and a seed that fails is run again by itself.
+  Error.stackTraceLimit = 0;
   // Nobody is told that nobody listens any more: the process ends by that.
   void work(job).then((result) => process.send?.(result, () => undefined));
 });

@@ -26,7 +26,7 @@ const QUILL = '-quill';
 /** What no frame may hold in the clear: contents, and what machines announce of their agents. */
 const SEALED = ['-canary', '-slug', CLIENT, PLATFORM, 'last_seen'];
 /** Nor these, unless it tells statements of a log. */
-const SAID_IN_LOGS = [QUILL, labelOf(''), RED, BLUE];
+const SAID_NOWHERE = [...SEALED, QUILL, labelOf(''), RED, BLUE];
 
 /** What was put on a link to `east`. */
 export interface Sent {
@@ -213,15 +213,16 @@ export class World {
   }
 
   #lookForLeaks(peerId: string, bytes: Uint8Array): void {
-    const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const secrets = isOfType(frame, 'log') ? SEALED : [...SEALED, ...SAID_IN_LOGS];
+    // All that is looked for is ASCII.
+    const frame = latin1(bytes);
+    const secrets = isOfType(bytes, 'log') ? SEALED : SAID_NOWHERE;
     this.#search(frame, secrets, 'in the clear on the wire');
     this.#search(frame, this.#secretsFrom(peerId), 'in a frame to a machine that must not have it');
   }
 
   /** Read by nobody but whom it is for, so it may hold what a member knows. */
   #lookAtAsked(peerId: string, bytes: Uint8Array): void {
-    this.#search(Buffer.from(bytes), this.#secretsFrom(peerId), 'in a question or an answer');
+    this.#search(latin1(bytes), this.#secretsFrom(peerId), 'in a question or an answer');
   }
 
   #secretsFrom(peerId: string): string[] {
@@ -232,7 +233,7 @@ export class World {
     return this.eastIsBlue ? [this.afterwards] : [this.afterwards, 'blue-', this.blueId];
   }
 
-  #search(bytes: Buffer, secrets: readonly string[], where: string): void {
+  #search(bytes: string, secrets: readonly string[], where: string): void {
     for (const secret of secrets) {
       if (bytes.includes(secret)) this.ledger.problem('leaked', `${secret} ${where}`);
     }
@@ -247,6 +248,10 @@ function haveMet(a: SimNode, b: SimNode, fromMs: number, toMs: number): boolean 
       (other) => Math.max(one.fromMs, other.fromMs, fromMs) <= Math.min(one.toMs, other.toMs, toMs),
     ),
   );
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 const LINES_LENGTH = 16_384;

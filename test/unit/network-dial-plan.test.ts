@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { checkListenAddresses, parseTcpAddress, reachOf } from '../../daemon/network/addresses.ts';
+import { checkListenAddresses, parsePeerAddress, reachOf } from '../../daemon/network/addresses.ts';
 import { dialOrder, countedFailures, firstDelayMs, retryDelayMs } from '../../daemon/network/dial-plan.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 
 const PEER = signerFromSeed(new Uint8Array(32).fill(1)).peerId;
 const OTHER = signerFromSeed(new Uint8Array(32).fill(2)).peerId;
+const THIRD = signerFromSeed(new Uint8Array(32).fill(3)).peerId;
 
 describe('addresses', () => {
   test.each([
@@ -21,7 +22,7 @@ describe('addresses', () => {
     ['/ip6/2001:db8::1/tcp/1', 'public'],
     [`/dns/example.org/tcp/443/p2p/${PEER}`, 'public'],
   ])('%s is %s', (text, reach) => {
-    expect(reachOf(parseTcpAddress(text)!)).toBe(reach);
+    expect(reachOf(parsePeerAddress(text)!)).toBe(reach);
   });
 
   test.each([
@@ -31,23 +32,56 @@ describe('addresses', () => {
     '/ip4/300.0.0.1/tcp/1',
     '/ip4/127.0.0.1/tcp/99999',
     '/ip4/127.0.0.1/udp/1',
-    '/ip4/127.0.0.1/tcp/1/ws',
+    '/ip4/127.0.0.1/tcp/1/tls',
+    '/ip4/127.0.0.1/tcp/1/ws/ws',
+    '/ip4/127.0.0.1/tcp/1/p2p-circuit',
+    `/p2p/${PEER}/p2p-circuit/p2p/${OTHER}`,
+    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}/p2p-circuit/p2p/${PEER}`,
+    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}/p2p-circuit/ip4/127.0.0.1/tcp/2`,
+    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}/p2p-circuit/p2p/${OTHER}/p2p-circuit`,
+    `/dns4/${'a'.repeat(600)}/tcp/1`,
     '/unix/run.sock',
     '/dnsaddr/example.org',
     `/p2p/${PEER}`,
-    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}/p2p-circuit`,
   ])('%j is no address to follow', (text) => {
-    expect(parseTcpAddress(text)).toBeUndefined();
+    expect(parsePeerAddress(text)).toBeUndefined();
   });
 
-  test.each(['/dns4/localhost/tcp/1', `/ip4/127.0.0.1/tcp/1/p2p/${PEER}`, 'x', '/unix/run.sock'])(
-    '%j is refused for listening',
-    (text) => {
-      expect(() => checkListenAddresses(['/ip4/0.0.0.0/tcp/0', text])).toThrow(
-        expect.objectContaining({ code: 'invalid_input' }),
-      );
-    },
-  );
+  test.each([
+    ['/ip4/1.2.3.4/tcp/5', { transport: 'tcp', port: 5 }],
+    ['/ip4/1.2.3.4/tcp/5/ws', { transport: 'ws', port: 5 }],
+    ['/dns4/example.org/tcp/443/wss', { transport: 'wss', host: 'example.org' }],
+    ['/dns4/example.org/tcp/443/tls/ws', { transport: 'wss', port: 443 }],
+    [`/ip6/::1/tcp/5/ws/p2p/${PEER}`, { text: '/ip6/::1/tcp/5/ws', peerId: PEER }],
+    [
+      `/ip4/1.2.3.4/tcp/5/ws/p2p/${OTHER}/p2p-circuit/p2p/${PEER}`,
+      {
+        text: `/ip4/1.2.3.4/tcp/5/ws/p2p/${OTHER}/p2p-circuit`,
+        transport: 'ws',
+        peerId: PEER,
+        relay: { peerId: OTHER, address: '/ip4/1.2.3.4/tcp/5/ws' },
+      },
+    ],
+    [
+      `/ip4/1.2.3.4/tcp/5/p2p/${OTHER}/p2p-circuit`,
+      { relay: { peerId: OTHER, address: '/ip4/1.2.3.4/tcp/5' } },
+    ],
+  ])('%s is read', (text, expected) => {
+    expect(parsePeerAddress(text)).toMatchObject(expected);
+  });
+
+  test.each([
+    '/dns4/localhost/tcp/1',
+    '/ip4/0.0.0.0/tcp/1/wss',
+    `/ip4/1.2.3.4/tcp/5/p2p/${OTHER}/p2p-circuit`,
+    `/ip4/127.0.0.1/tcp/1/p2p/${PEER}`,
+    'x',
+    '/unix/run.sock',
+  ])('%j is refused for listening', (text) => {
+    expect(() => checkListenAddresses(['/ip4/0.0.0.0/tcp/0', text])).toThrow(
+      expect.objectContaining({ code: 'invalid_input' }),
+    );
+  });
 });
 
 describe('dialOrder', () => {
@@ -76,6 +110,27 @@ describe('dialOrder', () => {
     ];
     const own = [`/ip4/127.0.0.1/tcp/9/p2p/${OTHER}`];
     expect(dialOrder(PEER, given, own)).toEqual([`/ip4/10.0.0.2/tcp/1/p2p/${PEER}`]);
+  });
+
+  test('TCP comes before WebSocket, and that before a relay', () => {
+    const relayed = (port: number) => `/ip4/127.0.0.1/tcp/${port}/p2p/${OTHER}/p2p-circuit`;
+    const given = [relayed(5), '/ip4/127.0.0.1/tcp/4/ws', '/ip4/8.8.8.8/tcp/3', '/ip4/8.8.8.8/tcp/2/wss'];
+    expect(dialOrder(PEER, given, ['/ip4/127.0.0.1/tcp/9'])).toEqual([
+      `/ip4/8.8.8.8/tcp/3/p2p/${PEER}`,
+      `/ip4/127.0.0.1/tcp/4/ws/p2p/${PEER}`,
+      `/ip4/8.8.8.8/tcp/2/wss/p2p/${PEER}`,
+      `${relayed(5)}/p2p/${PEER}`,
+    ]);
+  });
+
+  test('a few ways through relays stay among many direct ones; none leads through us or the machine itself', () => {
+    const relayed = (port: number, relay = OTHER) =>
+      `/ip4/10.0.0.9/tcp/${port}/p2p/${relay}/p2p-circuit/p2p/${PEER}`;
+    const direct = Array.from({ length: 20 }, (_, index) => `/ip4/10.0.0.1/tcp/${index + 1}`);
+    const given = [relayed(1), relayed(2), relayed(3), relayed(4), relayed(5, THIRD), ...direct];
+    const order = dialOrder(PEER, given, [`/ip4/10.0.0.3/tcp/1/p2p/${THIRD}`]);
+    expect(order).toHaveLength(16);
+    expect(order.slice(-3)).toEqual([relayed(1), relayed(2), relayed(3)]);
   });
 
   test('is bounded', () => {

@@ -11,6 +11,7 @@ const one = (number: number, more: Partial<Candidate> = {}): Candidate => ({
   role: 'member',
   uptimeMs: 0,
   host: `host-${number}`,
+  distance: 1,
   ...more,
 });
 const numbersOf = (chosen: readonly string[], among: readonly number[]) =>

@@ -17,18 +17,34 @@ export class Team {
   readonly #seeds = new Map<string, number>();
   readonly #labels = new Map<string, string>();
   readonly #running = new Map<string, TestMachine>();
+  readonly #linksMax: number | undefined;
+
+  /** `linksMax`: links that each machine keeps in a namespace. */
+  constructor(linksMax?: number) {
+    this.#linksMax = linksMax;
+  }
 
   async start(
     seed: number,
     label: string,
     more: { kv?: TestMachine['kv']; random?: Random; log?: Log; retentionMs?: number } = {},
   ): Promise<TestMachine> {
-    const machine = await startMachine(this.wire, { seed, label, clock: this.clock, ...more });
+    const machine = await startMachine(this.wire, {
+      seed,
+      label,
+      clock: this.clock,
+      ...this.#more(),
+      ...more,
+    });
     this.#seeds.set(machine.peerId, seed);
     this.#labels.set(machine.peerId, label);
     this.#running.set(machine.peerId, machine);
     await turn();
     return machine;
+  }
+
+  #more(): { linksMax?: number } {
+    return this.#linksMax === undefined ? {} : { linksMax: this.#linksMax };
   }
 
   async stop(machine: TestMachine): Promise<void> {

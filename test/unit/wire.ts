@@ -310,10 +310,11 @@ export async function startMachine(
     random?: Random;
     log?: Log;
     hopsMax?: number;
+    linksMax?: number;
     retentionMs?: number;
   },
 ): Promise<TestMachine> {
-  const { hopsMax } = options;
+  const { hopsMax, linksMax } = options;
   const { seed, label, clock, kv = new MemoryKv(), random = systemRandom, log = silentLog } = options;
   const prekeyFile = prekeyFiles.get(kv) ?? new MemoryPrekeyFile();
   prekeyFiles.set(kv, prekeyFile);
@@ -332,6 +333,7 @@ export async function startMachine(
     platform: 'test',
     peers: [],
     hopsMax,
+    linksMax,
     ...(options.retentionMs !== undefined && { retentionMs: options.retentionMs }),
   });
   await machine.start();

@@ -7,20 +7,30 @@ import { PatchcordError } from '../../../protocol/errors.ts';
 const text = new TextDecoder('utf-8', { fatal: true });
 const NESTED_MAX = 64;
 
-let out = Buffer.allocUnsafe(1 << 16);
+/** What is encoded follows one another in chunks: most is short, and space of its own costs more than its bytes. */
+const CHUNK_SIZE_BYTES = 1 << 16;
+
+let out = Buffer.allocUnsafeSlow(CHUNK_SIZE_BYTES);
+/** Where the value that is being encoded begins. */
+let start = 0;
 let at = 0;
 
 export function encode(value: unknown): Uint8Array {
-  at = 0;
+  at = start;
   write(value);
-  return new Uint8Array(out.buffer, out.byteOffset, at).slice();
+  const bytes = new Uint8Array(out.buffer, start, at - start);
+  start = at;
+  return bytes;
 }
 
 function room(sizeBytes: number): void {
   if (at + sizeBytes <= out.length) return;
-  const larger = Buffer.allocUnsafe(2 * (at + sizeBytes));
-  out.copy(larger, 0, 0, at);
-  out = larger;
+  const begun = at - start;
+  const next = Buffer.allocUnsafeSlow(Math.max(CHUNK_SIZE_BYTES, 2 * (begun + sizeBytes)));
+  next.set(out.subarray(start, at));
+  out = next;
+  start = 0;
+  at = begun;
 }
 
 function write(value: unknown): void {
@@ -59,17 +69,13 @@ function writeText(value: string): void {
   const { length } = value;
   if (length < 24) {
     room(1 + 3 * length);
-    const start = at;
     for (let index = 0; index < length; index++) {
       const code = value.charCodeAt(index);
-      if (code > 0x7f) {
-        at = start;
-        return writeLongText(value);
-      }
-      out[start + 1 + index] = code;
+      if (code > 0x7f) return writeLongText(value);
+      out[at + 1 + index] = code;
     }
-    out[start] = 0x60 | length;
-    at = start + 1 + length;
+    out[at] = 0x60 | length;
+    at += 1 + length;
   } else writeLongText(value);
 }
 
@@ -81,13 +87,21 @@ function writeLongText(value: string): void {
 }
 
 function writeRecord(value: Record<string, unknown>): void {
-  const names = Object.keys(value).filter((name) => value[name] !== undefined);
-  names.sort(byEncoding);
+  const names: string[] = [];
+  for (const name in value) if (value[name] !== undefined) insert(names, name);
   writeHead(5, names.length);
   for (const name of names) {
     writeText(name);
     write(value[name]);
   }
+}
+
+/** Most are few, and in order already. */
+function insert(names: string[], name: string): void {
+  let place = names.length;
+  while (place > 0 && byEncoding(name, names[place - 1]!) < 0) place -= 1;
+  if (place === names.length) names.push(name);
+  else names.splice(place, 0, name);
 }
 
 function isRecord(value: object): value is Record<string, unknown> {
@@ -108,15 +122,23 @@ function writeHead(major: number, size: number): void {
     out[at++] = size;
   } else if (size < 0x10000) {
     out[at++] = kind | 25;
-    at = out.writeUInt16BE(size, at);
+    out[at++] = size >>> 8;
+    out[at++] = size;
   } else if (size < 0x100000000) {
     out[at++] = kind | 26;
-    at = out.writeUInt32BE(size, at);
+    writeWord(size);
   } else {
     out[at++] = kind | 27;
-    at = out.writeUInt32BE(Math.floor(size / 0x100000000), at);
-    at = out.writeUInt32BE(size % 0x100000000, at);
+    writeWord(Math.floor(size / 0x100000000));
+    writeWord(size % 0x100000000);
   }
+}
+
+function writeWord(word: number): void {
+  out[at++] = word >>> 24;
+  out[at++] = word >>> 16;
+  out[at++] = word >>> 8;
+  out[at++] = word;
 }
 
 export function decode(bytes: Uint8Array): unknown {
@@ -134,6 +156,8 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+/** V8 keeps the bytes of arrays up to this size among its objects. */
+const COPIED_SIZE_BYTES_MAX = 64;
 const NAME_LENGTH_MAX = 23;
 const NAMES_MAX = 500;
 const names = new Map<number, string>();
@@ -231,9 +255,11 @@ class Reader {
     return true;
   }
 
-  /** A copy, as the real one makes: what is decoded outlives what it came in. */
+  /** Short ones are copied, as then they need no space of their own; nobody writes into what was encoded. */
   #copy(size: number): Uint8Array {
-    return this.#bytes.slice(this.#at, this.#skip(size));
+    const start = this.#at;
+    const end = this.#skip(size);
+    return size <= COPIED_SIZE_BYTES_MAX ? this.#bytes.slice(start, end) : this.#bytes.subarray(start, end);
   }
 
   /** Where so many bytes end. */

@@ -1,5 +1,6 @@
 import type { RecordSeal } from '../../../daemon/store/record-seal.ts';
 import { PatchcordError } from '../../../protocol/errors.ts';
+import { frozen } from './frozen.ts';
 
 /**
  * A record that carries what it holds beside its one byte: only the very object that `seal` returned opens, and
@@ -18,22 +19,17 @@ class SealedRecord extends Uint8Array {
   }
 }
 
+/**
+ * What it seals and opens is one frozen object, where encoding makes another one each time: whoever changes what it
+ * has put or got is told by an exception.
+ */
 export function createRecordSeal(storeKey: Uint8Array): RecordSeal {
   return {
-    seal: (key, value) => new SealedRecord(storeKey, key, copied(value)),
+    seal: (key, value) => new SealedRecord(storeKey, key, frozen(value)),
     open(key, bytes) {
       if (!(bytes instanceof SealedRecord) || bytes.key !== key || bytes.storeKey !== storeKey)
         throw new PatchcordError('store_damaged', `The stored record ${key} is damaged.`);
-      return copied(bytes.value);
+      return bytes.value;
     },
   };
-}
-
-/** As encoding and decoding would give it back: other objects, nothing undefined. */
-function copied(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map(copied);
-  const copy: Record<string, unknown> = {};
-  for (const [name, part] of Object.entries(value)) if (part !== undefined) copy[name] = copied(part);
-  return copy;
 }

@@ -1,6 +1,7 @@
 import { registerHooks } from 'node:module';
 import type * as Aead from '../../../protocol/aead.ts';
 import type * as Codec from '../../../protocol/codec.ts';
+import type * as Digest from '../../../protocol/digest.ts';
 import type * as Envelope from '../../../protocol/envelope.ts';
 import type * as Hkdf from '../../../protocol/hkdf.ts';
 import type * as RecordSeal from '../../../daemon/store/record-seal.ts';
@@ -8,6 +9,7 @@ import type * as Signing from '../../../protocol/signing.ts';
 import type * as Xwing from '../../../protocol/xwing.ts';
 import type * as CheapAead from './aead.ts';
 import type * as CheapCodec from './codec.ts';
+import type * as CheapDigest from './digest.ts';
 import type * as CheapEnvelope from './envelope.ts';
 import type * as CheapHkdf from './hkdf.ts';
 import type * as CheapRecordSeal from './record-seal.ts';
@@ -23,6 +25,7 @@ import type * as CheapXwing from './xwing.ts';
 interface StandIns {
   'protocol/aead.ts': [typeof Aead, typeof CheapAead];
   'protocol/codec.ts': [typeof Codec, typeof CheapCodec];
+  'protocol/digest.ts': [typeof Digest, typeof CheapDigest];
   'protocol/envelope.ts': [typeof Envelope, typeof CheapEnvelope];
   'protocol/hkdf.ts': [typeof Hkdf, typeof CheapHkdf];
   'protocol/signing.ts': [typeof Signing, typeof CheapSigning];
@@ -38,6 +41,7 @@ type Fitting = {
 const FITTING: Record<keyof StandIns, Fitting> = {
   'protocol/aead.ts': 'protocol/aead.ts',
   'protocol/codec.ts': 'protocol/codec.ts',
+  'protocol/digest.ts': 'protocol/digest.ts',
   'protocol/envelope.ts': 'protocol/envelope.ts',
   'protocol/hkdf.ts': 'protocol/hkdf.ts',
   'protocol/signing.ts': 'protocol/signing.ts',

@@ -1,23 +1,24 @@
-import { hash } from 'node:crypto';
 import { PatchcordError } from '../../../protocol/errors.ts';
 import type { XWingKey } from '../../../protocol/xwing.ts';
+import { hex } from './digest.ts';
+import { hashOf } from './hash.ts';
+import { prekeySeeds } from './known.ts';
 
+/** The real ones are 1,216 and 1,120 bytes, most of what there is on a wire. */
 export const XWING_SEED_SIZE_BYTES = 32;
-export const XWING_PUBLIC_KEY_SIZE_BYTES = 1_216;
-export const XWING_CIPHERTEXT_SIZE_BYTES = 1_120;
+export const XWING_PUBLIC_KEY_SIZE_BYTES = 32;
+export const XWING_CIPHERTEXT_SIZE_BYTES = 32;
 
-/** Seeds by public key in hex: what is sealed to a key opens with its seed only. */
-const seeds = new Map<string, Uint8Array>();
+const PREKEY = Buffer.from('prekey');
 
 export function xwingKey(seed: Uint8Array): XWingKey {
-  const publicKey = new Uint8Array(XWING_PUBLIC_KEY_SIZE_BYTES);
-  publicKey.set(hash('sha256', Buffer.concat([Buffer.from('prekey'), seed]), 'buffer'));
-  seeds.set(nameOf(publicKey), seed);
+  const publicKey = hashOf(PREKEY, seed);
+  prekeySeeds.set(hex(publicKey), seed);
   return {
     publicKey,
     decapsulate(ciphertext) {
       if (ciphertext.length !== XWING_CIPHERTEXT_SIZE_BYTES) throw unusable();
-      return secretOf(seed, ciphertext);
+      return hashOf(seed, ciphertext);
     },
   };
 }
@@ -30,23 +31,13 @@ export function encapsulateTo(
   publicKey: Uint8Array,
   ephemeral: Uint8Array,
 ): { secret: Uint8Array; ciphertext: Uint8Array } {
-  const ciphertext = new Uint8Array(XWING_CIPHERTEXT_SIZE_BYTES);
-  ciphertext.set(ephemeral);
-  return { secret: secretOf(seedOf(publicKey), ciphertext), ciphertext };
-}
-
-function secretOf(seed: Uint8Array, ciphertext: Uint8Array): Uint8Array {
-  return new Uint8Array(hash('sha256', Buffer.concat([seed, ciphertext]), 'buffer'));
+  return { secret: hashOf(seedOf(publicKey), ephemeral), ciphertext: ephemeral };
 }
 
 function seedOf(publicKey: Uint8Array): Uint8Array {
-  const seed = publicKey.length === XWING_PUBLIC_KEY_SIZE_BYTES && seeds.get(nameOf(publicKey));
+  const seed = publicKey.length === XWING_PUBLIC_KEY_SIZE_BYTES && prekeySeeds.get(hex(publicKey));
   if (!seed) throw unusable();
   return seed;
-}
-
-function nameOf(publicKey: Uint8Array): string {
-  return Buffer.from(publicKey.buffer, publicKey.byteOffset, 32).toString('hex');
 }
 
 function unusable(): PatchcordError {
