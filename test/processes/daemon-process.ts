@@ -47,6 +47,8 @@ export class DaemonProcess {
   log = '';
   /** What the daemon's environment has besides this process's own. */
   env: Record<string, string> = {};
+  /** Whether it looks for others by multicast. */
+  mdns = false;
   #port: string | undefined;
 
   /** `parent`: the folder in which the home is made. */
@@ -64,7 +66,7 @@ export class DaemonProcess {
       '0',
       '--listen',
       listen,
-      '--no-mdns',
+      ...(this.mdns ? [] : ['--no-mdns']),
       '--name',
       this.label,
       ...options,
@@ -80,6 +82,11 @@ export class DaemonProcess {
     this.info = await this.#ready(child);
     this.#port = /\/tcp\/(\d+)/.exec(this.info.listen[0] ?? '')?.[1];
     return this.info;
+  }
+
+  /** The next start takes another port. */
+  move(): void {
+    this.#port = undefined;
   }
 
   /** Ends the process by a signal and resolves when it is gone. */
