@@ -116,16 +116,8 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const delivery = createDelivery(parts, registry, { mail, held, care });
-  const { epochs, postoffice, telling, messenger, watches } = delivery;
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
-  const bundles = createBundles({
-    ...registry,
-    postoffice,
-    mail,
-    signer,
-    clock,
-    onPrekey: (machine) => postoffice.keyed(machine),
-  });
+  const { epochs, postoffice, telling, messenger } = delivery;
+  const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
@@ -133,10 +125,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   };
   return {
     messenger,
-    admin,
-    bundles,
-    doctor: createDoctor(care, { directory, network, mail, clock }),
-    top: createTop({ directory, network, mail, held, clock }),
+    ...faces,
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -178,6 +167,29 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
   return () => {
     const nowMs = clock.now();
     return { id: newId(nowMs, random.bytes), nowMs };
+  };
+}
+
+/** What people and programs have of the machine, beside the tools. */
+function createFaces(
+  { signer, network, clock }: MachineParts,
+  registry: ReturnType<typeof createRegistry>,
+  inside: ReturnType<typeof createDelivery> & { mail: MailStore; held: HeldStore; care: StoreCare },
+): Pick<Machine, 'admin' | 'bundles' | 'doctor' | 'top'> {
+  const { directory } = registry;
+  const { postoffice, mail, held, care } = inside;
+  return {
+    admin: new MachineAdmin({ ...registry, ...inside, network, clock }),
+    bundles: createBundles({
+      ...registry,
+      postoffice,
+      mail,
+      signer,
+      clock,
+      onPrekey: (machine) => postoffice.keyed(machine),
+    }),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
   };
 }
 
@@ -355,6 +367,9 @@ function followerOf(parts: {
   return follow;
 }
 
+/** Frames that are mail, or answer to mail. */
+const MAIL: ReadonlySet<Frame['t']> = new Set(['parcel', 'ack', 'refuse', 'offer', 'take']);
+
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
@@ -413,7 +428,7 @@ function handlers(parts: {
       });
     },
     frame(machine: string, frame: Frame) {
-      if (!isSyncFrame(frame)) links.used(machine);
+      if (MAIL.has(frame.t)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));

@@ -92,6 +92,8 @@ export const LINKS_FEW = 2;
 export const ONWARD_ANSWER_MS = 2_000;
 /** What is kept for want of a way on is looked at again this often. */
 export const ONWARD_AGAIN_MS = 30_000;
+/** A machine that is there and yet not linked with a neighbour that keeps mail for it: another may try, this often. */
+export const ONWARD_ASIDE_MS = 60_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
@@ -207,6 +209,7 @@ export const MAILBOX_PAGE_MAX = 500;
 export const BUNDLE_ITEMS_MAX = 500_000;
 export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
 
+/** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
 /** Connections that a machine passes on at once as a relay, */
 export const RELAYED_MAX = 2_048;
 /** of them those that begin or end at one machine: one for each link of a full mesh, and what is being replaced, */
@@ -233,6 +236,8 @@ export const RELAYED_SILENCE_MS = 60_000;
 export const RELAYS_CHOSEN_MAX = 2;
 /** A machine says that it is alive this often, */
 export const PRESENCE_BEAT_MS = 15_000;
+export const PRESENCE_BEAT_MS_MAX = 20_000;
+export const PRESENCE_BEAT_STRETCHED_AT = 200;
 /** and counts as gone for whoever has heard nothing new of it for this long, by their own clock. */
 export const PRESENCE_TTL_MS = 45_000;
 /** Nothing new for this long, and it is asked, or others are asked about it. */
@@ -249,7 +254,7 @@ export const PROBED_THROUGH = 3;
 export const PRESENCE_NEIGHBOURS = 3;
 /** A member that passed beats on within this time is one to pass beats to, at most so many. */
 export const PRESENCE_CHOOSER_MS = 60_000;
-export const PRESENCE_CHOOSERS_MAX = 12;
+export const PRESENCE_CHOOSERS_MAX = 6;
 /** Beats under one statement; then comes another statement. Wire. */
 export const BEATS_PER_STATEMENT_MAX = 1_024;
 /** A machine says something newer than its last beat at most this often when it is asked. */
@@ -271,7 +276,10 @@ export const PRESENCE_PEER_PER_SECOND = 200;
 export const STATEMENTS_BURST = 10;
 export const STATEMENTS_PER_SECOND = 1;
 /** Suspicions of others that are followed, at once and for each second: so a liar makes little noise. */
-export const SUSPICIONS_BURST = 64;
-export const SUSPICIONS_PER_SECOND = 4;
+export const SUSPICIONS_BURST = 16;
+export const SUSPICIONS_PER_SECOND = 1;
+/** Answers of a suspected machine that gossip carries; whoever asks it over a link is answered there. */
+export const ANSWERS_BURST = 2;
+export const ANSWERS_PER_SECOND = 0.1;
 /** A statement is asked for, or told to one that has an older one, at most this often. */
 export const WANT_INTERVAL_MS = 2_000;

@@ -198,7 +198,8 @@ export class Directory {
   }
 
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
-    await this.store.putRoster(ns, machine, roster);
+    const before = this.#rosters.get(`${ns}/${machine}`);
+    if (!before || lasting(before) !== lasting(roster)) await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
     this.presenceChanged(ns, machine);
   }
@@ -326,4 +327,12 @@ export class Directory {
       this.logs.set(ns, log);
     }
   }
+}
+
+/**
+ * What of a roster is worth a write. What agents do just now changes often, and is not shown of those that are away, so
+ * that nobody misses it after a restart.
+ */
+function lasting({ platform, agents }: Roster): string {
+  return JSON.stringify([platform, agents.map((card) => ({ ...card, state: card.state === 'dnd' }))]);
 }

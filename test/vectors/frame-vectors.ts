@@ -70,6 +70,7 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
   ['digest', { t: 'digest', prekey: 7, namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
   ['digest of nothing', { t: 'digest', prekey: 0, namespaces: [] }],
   ['want', { t: 'want', ns: NS }],
+  ['presence', { t: 'presence', ns: NS, epoch: 3, box: hex('a0') }],
 ];
 const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][] = [
   ['a type nobody knows', { t: 'gossip', n: 1 }, 'frame_unknown'],
