@@ -100,6 +100,10 @@ export const STATEMENTS_MAX = 10_000;
 export const AGENTS_PER_MACHINE_MAX = 100;
 /** Addresses that a ticket, a roster entry or the address book keeps per machine. Wire. */
 export const ADDRESSES_MAX = 16;
+/** What a machine says of where it is, signed: with its seal it fits one datagram. Wire. */
+export const WHEREABOUTS_SIZE_BYTES_MAX = 1_000;
+/** A datagram on the LAN: it crosses every link in one piece (RFC 8200 section 5, less the headers). Wire. */
+export const DATAGRAM_SIZE_BYTES_MAX = 1_232;
 /** Longest ticket text. */
 export const TICKET_LENGTH_MAX = 12_288;
 /** Open invites of one namespace. */
@@ -209,7 +213,6 @@ export const MAILBOX_PAGE_MAX = 500;
 export const BUNDLE_ITEMS_MAX = 500_000;
 export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
 
-/** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
 /** Connections that a machine passes on at once as a relay, */
 export const RELAYED_MAX = 2_048;
 /** of them those that begin or end at one machine: one for each link of a full mesh, and what is being replaced, */
@@ -234,7 +237,7 @@ export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
 export const RELAYED_SILENCE_MS = 60_000;
 /** Relays at which a machine says that it can be reached. */
 export const RELAYS_CHOSEN_MAX = 2;
-/** A machine says that it is alive this often, */
+/** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
 export const PRESENCE_BEAT_MS = 15_000;
 export const PRESENCE_BEAT_MS_MAX = 20_000;
 export const PRESENCE_BEAT_STRETCHED_AT = 200;

@@ -31,6 +31,8 @@ export interface Libp2pNetworkOptions {
   seed: Uint8Array;
   /** Multiaddrs like /ip4/0.0.0.0/tcp/0. */
   listen: readonly string[];
+  /** Multiaddrs at which this machine is reached by other ways, such as a port that a router forwards. */
+  announce?: readonly string[];
   clock: Clock;
   random: Random;
   log: Log;
@@ -154,7 +156,8 @@ class Libp2pNetwork implements Network {
     const libp2p = this.#running?.node.libp2p;
     if (libp2p === undefined) return [];
     const relayed = this.#running!.relaying.addresses();
-    const own = libp2p.getMultiaddrs().map(String);
+    const announced = this.#options.announce?.map((address) => `${address}/p2p/${this.peerId}`) ?? [];
+    const own = [...new Set([...announced, ...libp2p.getMultiaddrs().map(String)])];
     return [...own.slice(0, ADDRESSES_MAX - relayed.length), ...relayed];
   }
 

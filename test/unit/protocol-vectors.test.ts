@@ -5,6 +5,9 @@ import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { formatAddress, parseAddress, type Address } from '../../protocol/address.ts';
 import { decode } from '../../protocol/codec.ts';
 import { openEnvelope, sealEnvelope, type Opened } from '../../protocol/envelope.ts';
+import { openAnnouncement, sealAnnouncement, tagOf } from '../../protocol/discovery/announcement.ts';
+import { encodeAnswer, encodeQuestion, parseDatagram } from '../../protocol/discovery/datagram.ts';
+import { readWhereabouts, signWhereabouts, type Whereabouts } from '../../protocol/discovery/whereabouts.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { parseId } from '../../protocol/ids.ts';
@@ -37,6 +40,7 @@ import {
 } from '../../protocol/ticket.ts';
 import { xwingKey } from '../../protocol/xwing.ts';
 import { checkEnvelope } from '../vectors/check-envelope.ts';
+import { seedOf } from '../vectors/material.ts';
 import type { LogCase } from '../vectors/log-story.ts';
 import { bytesOf, fromJson, toJson, type Vector, type VectorFile } from '../vectors/vector.ts';
 
@@ -95,6 +99,37 @@ const FORMATS: Record<string, Format> = {
     encode(shared: Shared, vector) {
       const salt = bytesOf(vector.bytes!).subarray(0, 32);
       return sealShared(shared, placeOf(vector), keyOf(vector), () => salt);
+    },
+  },
+  whereabouts: {
+    decode(bytes) {
+      const { bytes: _bytes, ...said } = readWhereabouts(bytes, () => true)!;
+      return said;
+    },
+    encode: ({ machine, at, addresses }: Whereabouts, _vector, signer) =>
+      signWhereabouts(
+        addresses.map((address) => address.slice(0, -`/p2p/${machine}`.length)),
+        at,
+        signer(),
+      ).bytes,
+  },
+  datagram: {
+    decode(bytes, vector) {
+      const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
+      const datagram = parseDatagram(bytes);
+      const content = datagram?.k === 'answer' ? openAnnouncement(datagram.box, circle) : undefined;
+      if (datagram?.tag === tagOf(circle) && datagram.k === 'question') return { k: 'question' };
+      if (datagram?.tag === tagOf(circle) && content) return { k: 'answer', content };
+      throw new PatchcordError('frame_malformed', 'Nothing for this circle.');
+    },
+    encode(said: { k: string; content?: Uint8Array }, vector) {
+      const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
+      if (!said.content) return encodeQuestion(tagOf(circle));
+      const salt = seedOf(0x45);
+      return encodeAnswer(
+        tagOf(circle),
+        sealAnnouncement(said.content, circle, () => salt),
+      );
     },
   },
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { datagramVectors, whereaboutsVectors } from './discovery-vectors.ts';
 import { envelopeVectors } from './envelope-vectors.ts';
 import { frameVectors } from './frame-vectors.ts';
 import { joinCheckVectors } from './join-check-vectors.ts';
@@ -47,6 +48,15 @@ const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
   shared: {
     about: 'protocol/shared.ts: what the members of a namespace are told, under the namespace key',
     cases: sharedVectors(),
+  },
+  whereabouts: {
+    about: 'protocol/discovery/whereabouts.ts: where a machine can be reached, signed',
+    seeds,
+    cases: whereaboutsVectors(),
+  },
+  datagram: {
+    about: 'protocol/discovery/datagram.ts and announcement.ts: what a machine calls out on its LAN',
+    cases: datagramVectors(),
   },
   ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
   'join-request': { about: 'protocol/ticket.ts: what is asked outside of links', cases: joinVectors() },
