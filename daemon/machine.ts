@@ -249,17 +249,7 @@ function createDelivery(
     onReleased,
   });
   directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
-  const sending = {
-    mail,
-    postoffice,
-    directory,
-    clock,
-    random,
-    reminders,
-    hopsMax,
-    care,
-    activity,
-  };
+  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care, activity };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
   /** What is said when its time has come. */
   const telling = {
