@@ -131,7 +131,11 @@ describe('machines on one LAN', () => {
   });
 
   test('call anew under another tag once the key was changed', async () => {
-    const [first, second, removed] = [machine(1, circleOf(7)), machine(2, circleOf(7)), machine(3, circleOf(7))];
+    const [first, second, removed] = [
+      machine(1, circleOf(7)),
+      machine(2, circleOf(7)),
+      machine(3, circleOf(7)),
+    ];
     for (const one of [first, second, removed]) await one.discovery.start();
     await clock.advance(10_000);
     for (const one of [first, second]) one.circles = [circleOf(9, 2)];
