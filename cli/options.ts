@@ -1,10 +1,16 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { zUrgency } from '../protocol/delivery/wakes.ts';
 import { parseDuration } from '../protocol/duration.ts';
 
 /** Options that several commands share, and readers that turn wrong usage into commander's own error. */
 
 export function asOption(): Option {
   return new Option('--as <agent>', 'the agent to act as: name@namespace').makeOptionMandatory();
+}
+
+export function urgencyOption(): Option {
+  const what = 'info: wakes nobody; steer: also whoever does not want to be disturbed (default: normal)';
+  return new Option('--urgency <urgency>', what).choices(zUrgency.options);
 }
 
 export function durationMs(text: string): number {

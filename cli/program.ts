@@ -13,6 +13,8 @@ import { addLogsCommand } from './commands/logs.ts';
 import { addMcpCommand } from './commands/mcp.ts';
 import { addNamespaceCommands } from './commands/namespace.ts';
 import { addSendCommands } from './commands/send.ts';
+import { addTopCommand } from './commands/top.ts';
+import { addWatchCommand } from './commands/watch.ts';
 
 /** Where commander puts its own texts: help and version on one side, complaints on the other. */
 export interface ProgramOutput {
@@ -44,6 +46,8 @@ export function createProgram(output: ProgramOutput): Command {
   addSendCommands(program);
   addInboxCommands(program);
   addHistoryCommands(program);
+  addTopCommand(program);
+  addWatchCommand(program);
   addBundleCommands(program);
   addBackupCommands(program);
   addCompletionCommand(program);

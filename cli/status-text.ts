@@ -63,9 +63,22 @@ function removedLine({ namespace, removed }: NamespaceView): string {
 function agentLine(view: LocalAgentView): string {
   const lastSeen =
     view.last_seen === null ? 'never connected' : `offline, last seen ${inline(view.last_seen)}`;
-  const presence = view.online ? `online with ${inline(view.client)}` : lastSeen;
+  const here = view.online ? `online with ${inline(view.client)}` : lastSeen;
+  const presence = `${here}${tellsText(view)}`;
   const line = `${inline(view.agent)}: ${presence}; ${view.pending} pending, ${view.deferred} deferred${doubtText(view)}`;
   return [line, ...nameHeldLines(view)].join('\n');
+}
+
+/** What it tells others of itself. */
+function tellsText({ state, status, project, branch, share_branch: shares }: LocalAgentView): string {
+  const parts = [
+    ...(state === undefined ? [] : [state === 'dnd' ? 'do not disturb' : state]),
+    ...(status === undefined ? [] : [`says "${inline(status)}"`]),
+    ...(project === undefined ? [] : [`project "${inline(project)}"`]),
+    ...(branch === undefined ? [] : [`branch "${inline(branch)}"`]),
+    ...(shares === undefined || branch !== undefined ? [] : [`branch ${shares ? 'may be' : 'is not'} told`]),
+  ];
+  return parts.map((part) => `, ${part}`).join('');
 }
 
 function doubtText({ in_doubt }: LocalAgentView): string {
@@ -90,7 +103,11 @@ function memberLine(view: MemberView): string {
 
 function linkLine(view: StatusView['links'][number]): string {
   const why = view.last_error === undefined ? '' : ` (${inline(view.last_error)})`;
-  const link = view.up ? `linked at ${inline(view.address ?? 'an unknown address')}` : `not linked${why}`;
+  const way =
+    view.relay === undefined
+      ? `at ${inline(view.address ?? 'an unknown address')}`
+      : `via relay ${inline(view.relay)}`;
+  const link = view.up ? `linked ${way}` : `not linked${why}`;
   const held = view.held === 0 ? '' : `, ${view.held} held for it as a mailbox`;
   return `${inline(view.machine)}: ${link}; ${view.queued} queued${held}`;
 }

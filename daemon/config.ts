@@ -16,6 +16,7 @@ import {
   RETENTION_MS_MAX,
   RETENTION_MS_MIN,
 } from '../protocol/limits.ts';
+import { plainLine } from '../protocol/plain-line.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -36,6 +37,8 @@ export interface DaemonConfig {
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Whether this machine passes bytes on between members. */
+  readonly relay: boolean;
   /** Links kept in one namespace; its members are to have the same number. */
   readonly linksMax: number;
 }
@@ -52,6 +55,7 @@ export interface DaemonFlags {
   name?: string | undefined;
   maxHops?: string | undefined;
   retention?: string | undefined;
+  relay?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -93,8 +97,6 @@ const zAnnounce = z
   )
   .max(ADDRESSES_MAX, `Give at most ${ADDRESSES_MAX} addresses.`);
 
-const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
-
 const zLabelInput = z
   .string()
   .transform(sanitizeLabel)
@@ -116,6 +118,7 @@ const zRetention = z
       .max(RETENTION_MS_MAX, 'Give at most 30d.'),
   );
 
+const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
 const LINKS_REMEDY = `Give a number from ${LINKS_CONFIGURED_MIN} to ${LINKS_CONFIGURED_MAX}.`;
 const zLinks = z
   .string()
@@ -165,6 +168,9 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
       (read(zSwitch, { flag: '--no-mdns', variable: 'PATCHCORD_MDNS' }, undefined) ?? true),
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    relay:
+      read(zSwitch, { flag: '--relay', variable: 'PATCHCORD_RELAY' }, flags.relay ? 'on' : undefined) ??
+      false,
     linksMax: check(
       zLinks,
       'PATCHCORD_LINKS_MAX',
@@ -179,12 +185,7 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
 
 /** A name that fits on one line of someone else's screen: no control characters, single spaces, not too long. */
 export function sanitizeLabel(text: string): string {
-  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim();
-  // The cut may leave half a surrogate pair behind.
-  return line
-    .slice(0, LABEL_LENGTH_MAX)
-    .replace(/[\ud800-\udbff]$/, '')
-    .trim();
+  return plainLine(text, LABEL_LENGTH_MAX);
 }
 
 interface Names {

@@ -9,14 +9,18 @@ import type {
   LocalAgentView,
   MemberView,
   NamespaceView,
+  WatchView,
 } from '../protocol/admin-views.ts';
 import type { NamespaceLog } from '../protocol/membership/log.ts';
 import type { Member } from '../protocol/membership/view.ts';
 import { isStale } from '../protocol/prekey.ts';
 import type { MessageView } from '../protocol/views.ts';
-import type { Admin, InviteOptions, MachineStatus } from './api/admin.ts';
+import type { AgentCard } from '../protocol/roster.ts';
+import type { Admin, InviteOptions, MachineStatus, WatchRequest } from './api/admin.ts';
+import type { AgentSettings } from './api/answers.ts';
 import type { Clock } from './clock.ts';
 import type { Agents } from './directory/agents.ts';
+import { withSettings } from './directory/agent-settings.ts';
 import type { LocalAgent } from './directory/directory-store.ts';
 import type { Directory } from './directory/directory.ts';
 import type { Invites } from './directory/invites.ts';
@@ -27,11 +31,13 @@ import type { Membership } from './directory/membership.ts';
 import type { DirectorySync } from './directory/sync.ts';
 import type { MachineMessenger } from './messenger/machine-messenger.ts';
 import { isoTime, messageView } from './messenger/views.ts';
+import type { Watches } from './messenger/watches.ts';
 import type { Network } from './network/network.ts';
 import type { HeldStore } from './store/held-store.ts';
 import { damageView } from './doctor/store-checks.ts';
 import type { StoreCare } from './store/care/store-care.ts';
 import type { MailStore } from './store/mail-store.ts';
+import type { Watch } from './store/watch-store.ts';
 
 /** How long a join waits for the first link, so that what is typed next finds the other machine there. */
 const FIRST_LINK_MS = 5_000;
@@ -50,6 +56,7 @@ export class MachineAdmin implements Admin {
   readonly #network: Network;
   readonly #clock: Clock;
   readonly #care: Pick<StoreCare, 'unseen'>;
+  readonly #watches: Watches;
 
   constructor(parts: {
     directory: Directory;
@@ -64,6 +71,7 @@ export class MachineAdmin implements Admin {
     network: Network;
     clock: Clock;
     care: Pick<StoreCare, 'unseen'>;
+    watches: Watches;
   }) {
     this.#directory = parts.directory;
     this.#sync = parts.sync;
@@ -77,16 +85,18 @@ export class MachineAdmin implements Admin {
     this.#network = parts.network;
     this.#clock = parts.clock;
     this.#care = parts.care;
+    this.#watches = parts.watches;
   }
 
   async status(): Promise<MachineStatus> {
     const { self } = this.#directory;
     const held = await this.#held.recipients();
-    const links = this.#network.links().map(async ({ peerId, up, address, lastError }) => ({
+    const links = this.#network.links().map(async ({ peerId, up, address, relay, lastError }) => ({
       machine: this.#labelOf(peerId),
       peer_id: peerId,
       up,
       ...(address === undefined ? {} : { address }),
+      ...(relay === undefined ? {} : { relay: this.#labelOf(relay) }),
       ...(lastError === undefined ? {} : { last_error: lastError }),
       prekey: this.#prekeyState(peerId),
       queued: await this.#mail.outboxCount(peerId),
@@ -205,6 +215,25 @@ export class MachineAdmin implements Admin {
     return { agent: this.#addressOf(agent), ...(slug !== undefined && { thread: slug }) };
   }
 
+  async setAgent(address: string, settings: AgentSettings): Promise<LocalAgentView> {
+    const { id } = this.#agents.find(address);
+    await this.#agents.set(id, (agent) => withSettings(agent, settings));
+    this.#messenger.wake(id);
+    return this.#agentView(this.#agents.find(address));
+  }
+
+  async watch(address: string, { agent, state, ttlMs }: WatchRequest): Promise<WatchView> {
+    return this.#watchView(await this.#watches.add(this.#agents.find(address), agent, state, ttlMs));
+  }
+
+  async watches(address: string): Promise<WatchView[]> {
+    return this.#watches.of(this.#agents.find(address)).map((watch) => this.#watchView(watch));
+  }
+
+  async unwatch(address: string, id: string): Promise<WatchView> {
+    return this.#watchView(await this.#watches.cancel(this.#agents.find(address), id));
+  }
+
   async peek(address: string, limit: number): Promise<{ pending: MessageView[]; total: number }> {
     const agent = this.#agents.find(address);
     const records = await this.#mail.pending(agent.id, limit);
@@ -261,6 +290,9 @@ export class MachineAdmin implements Admin {
   async #agentView(agent: LocalAgent): Promise<LocalAgentView> {
     const { pending, deferred, doubt } = await this.#mail.tally(agent.id);
     const holder = nameHolder(this.#directory, agent);
+    const cards = this.#directory.ownRoster(agent.ns).agents;
+    const { state, status, project, branch }: Partial<AgentCard> =
+      cards.find(({ id }) => id === agent.id) ?? {};
     return {
       agent: this.#addressOf(agent),
       id: agent.id,
@@ -269,8 +301,25 @@ export class MachineAdmin implements Admin {
       client: agent.client,
       pending,
       deferred,
+      ...(state && { state }),
+      ...(status !== undefined && { status }),
+      ...(project !== undefined && { project }),
+      ...(branch !== undefined && { branch }),
+      ...(agent.branch !== undefined && { share_branch: agent.branch }),
       ...(doubt !== undefined && { in_doubt: doubt }),
       ...(holder !== undefined && { name_held_by: this.#directory.labelOf(agent.ns, holder) }),
+    };
+  }
+
+  #watchView({ id, agent, ns, name, state, expiresAtMs }: Watch): WatchView {
+    const namespace = this.#directory.logs.get(ns)?.name ?? 'unknown';
+    const by = this.#directory.agents.get(agent)?.name ?? 'unknown';
+    return {
+      id,
+      as: formatAddress({ name: by, namespace }),
+      agent: formatAddress({ name, namespace }),
+      state,
+      expires_at: isoTime(expiresAtMs),
     };
   }
 

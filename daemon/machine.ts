@@ -7,6 +7,7 @@ import type { Signer } from '../protocol/signing.ts';
 import type { Admin } from './api/admin.ts';
 import type { Bundles } from './api/bundles.ts';
 import type { Doctor } from './api/doctor.ts';
+import type { Top } from './api/top.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
 import { createDiscovery, type LanParts } from './discovery/machine-discovery.ts';
@@ -24,8 +25,10 @@ import { Standing } from './directory/standing.ts';
 import { DirectorySync, isSyncFrame } from './directory/sync.ts';
 import type { Log } from './log.ts';
 import { MachineAdmin } from './machine-admin.ts';
+import { AgentActivity } from './messenger/activity.ts';
 import { MachineMessenger } from './messenger/machine-messenger.ts';
 import { Reminders } from './messenger/reminders.ts';
+import { Watches } from './messenger/watches.ts';
 import type { Network, NetworkHandlers } from './network/network.ts';
 import { HistorySweep } from './postoffice/history-sweep.ts';
 import { Presence } from './presence/presence.ts';
@@ -43,7 +46,9 @@ import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
 import type { OpenedStore } from './store/open-store.ts';
+import { createTop } from './top/machine-top.ts';
 import { createRecordSeal } from './store/record-seal.ts';
+import { createKvWatchStore } from './store/watch-store.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
 const FOLLOW_AGAIN_MS = 5_000;
@@ -74,6 +79,8 @@ export interface MachineParts {
   peers: readonly string[];
   /** The networks to follow; none are where it is left out. */
   lan?: LanParts | undefined;
+  /** Passes bytes on between members, as a keeper does anyway. */
+  relay?: boolean;
   /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
   linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
@@ -88,6 +95,7 @@ export interface Machine {
   readonly admin: Admin;
   readonly bundles: Bundles;
   readonly doctor: Doctor;
+  readonly top: Top;
   start(): Promise<void>;
   /** Waits answer `stopping`; what is being acknowledged is finished; then the network stops and the store closes. */
   stop(): Promise<void>;
@@ -104,6 +112,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const onPrekey = (machine: string): void => postoffice.keyed(machine);
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
+      directory.presenceChanged(after.id, signer.peerId);
       messenger.membersChanged(after);
       void follow(after.id);
     },
@@ -111,9 +120,9 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   });
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
-  const { epochs, postoffice, reminders, messenger } = createDelivery(parts, registry, { mail, held, care });
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care });
-  const bundles = createBundles({ ...registry, postoffice, mail, signer, clock, onPrekey });
+  const delivery = createDelivery(parts, registry, { mail, held, care });
+  const { epochs, postoffice, telling, messenger } = delivery;
+  const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
   const discovery = createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
@@ -122,9 +131,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   };
   return {
     messenger,
-    admin,
-    bundles,
-    doctor: createDoctor(care),
+    ...faces,
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -133,8 +140,10 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         messenger.wakeAll();
         postoffice.mended();
       };
-      await reminders.start();
-      await network.start(handlers({ ...registry, postoffice, network, log, epochs }));
+      await telling.start();
+      const relay = parts.relay ?? false;
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock, relay }));
+      registry.invites.start();
       sync.start();
       presence.start();
       await discovery.start();
@@ -154,7 +163,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       prekeys.stop();
       epochs.stop();
       postoffice.stop();
-      reminders.stop();
+      telling.stop();
       await historySweep.stop();
       await network.stop();
       await care.close();
@@ -169,10 +178,33 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
   };
 }
 
+/** What people and programs have of the machine, beside the tools. */
+function createFaces(
+  { signer, network, clock }: MachineParts,
+  registry: ReturnType<typeof createRegistry>,
+  inside: ReturnType<typeof createDelivery> & { mail: MailStore; held: HeldStore; care: StoreCare },
+): Pick<Machine, 'admin' | 'bundles' | 'doctor' | 'top'> {
+  const { directory } = registry;
+  const { postoffice, mail, held, care } = inside;
+  return {
+    admin: new MachineAdmin({ ...registry, ...inside, network, clock }),
+    bundles: createBundles({
+      ...registry,
+      postoffice,
+      mail,
+      signer,
+      clock,
+      onPrekey: (machine) => postoffice.keyed(machine),
+    }),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
+  };
+}
+
 /** What carries mail, and what agents meet of it. */
 function createDelivery(
   parts: MachineParts,
-  { directory, links, prekeys, agents }: ReturnType<typeof createRegistry>,
+  { directory, links, prekeys, agents, sync }: ReturnType<typeof createRegistry>,
   { mail, held, care }: { mail: MailStore; held: HeldStore; care: StoreCare },
 ) {
   const { signer, network, clock, random, log, boot } = parts;
@@ -196,11 +228,51 @@ function createDelivery(
     boot,
     retentionMs,
     onReleased,
+    handOff: {
+      claim: (agent, number, urgency) => messenger.claim(agent, number, urgency),
+      disclaim: (agent, number) => messenger.disclaim(agent, number),
+    },
   });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
-  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care };
+  const activity = new AgentActivity({
+    directory,
+    clock,
+    announce: (ns) => sync.announceRoster(ns),
+  });
+  const watches = new Watches({
+    store: createKvWatchStore(care.journal, noticesBy(clock, random)),
+    directory,
+    clock,
+    random,
+    log,
+    onReleased,
+  });
+  directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
+  const sending = {
+    mail,
+    postoffice,
+    directory,
+    clock,
+    random,
+    reminders,
+    hopsMax,
+    care,
+    activity,
+  };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
-  return { epochs, postoffice, reminders, messenger };
+  /** What is said when its time has come. */
+  const telling = {
+    async start() {
+      await reminders.start();
+      await watches.start();
+    },
+    stop() {
+      reminders.stop();
+      watches.stop();
+      activity.stop();
+    },
+  };
+  return { epochs, postoffice, telling, messenger, watches };
 }
 
 function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
@@ -309,6 +381,9 @@ function followerOf(parts: {
   return follow;
 }
 
+/** Frames that are mail, or answer to mail. */
+const MAIL: ReadonlySet<Frame['t']> = new Set(['parcel', 'ack', 'refuse', 'offer', 'take']);
+
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
@@ -321,8 +396,10 @@ function handlers(parts: {
   epochs: Epochs;
   network: Pick<Network, 'drop'>;
   log: Log;
+  relay: boolean;
+  clock: Clock;
 }): NetworkHandlers {
-  const { directory, links, sync, invites, standing, postoffice, network, log, presence } = parts;
+  const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -343,7 +420,11 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
-    linkUp(machine, { window, epoch }) {
+    relays: () => parts.relay || directory.isKeeper(),
+    mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
+    addressesChanged: () => void sync.announceWhereabouts(),
+    linkUp(machine, { window, epoch, atMs }) {
+      if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
         if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
         // Who lives here goes first: the other side takes no mail from agents it does not know.
@@ -361,7 +442,7 @@ function handlers(parts: {
       });
     },
     frame(machine: string, frame: Frame) {
-      if (!isSyncFrame(frame)) links.used(machine);
+      if (MAIL.has(frame.t)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));

@@ -168,6 +168,7 @@ async function startMachine(
       ...(config.mdns && { multicast: (onDatagram) => new SystemMulticast(log, onDatagram) }),
     },
     hopsMax: config.hopsMax,
+    relay: config.relay,
     linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });
@@ -189,6 +190,7 @@ async function startApi(
     admin: machine.admin,
     bundles: machine.bundles,
     doctor: machine.doctor,
+    top: machine.top,
     mcp: createHttpMcp(),
     log,
     clock,

@@ -9,6 +9,11 @@ const VERIFIED: Record<NonNullable<MessageView['verified']>, string> = {
   sealed: 'signed by that machine, sealed to this one',
   local: 'sent on this machine',
 };
+/** The mark is the sender's word; what it asks for is for the reader to weigh. */
+const URGENCY: Record<NonNullable<MessageView['urgency']>, string> = {
+  info: 'Urgency: info; its sender marked it as in no need of attention now.',
+  steer: 'Urgency: steer; its sender marked it to be looked at before you go on.',
+};
 /** Characters of a key that are shown; the start of all keys is the same. */
 const KEY_END_LENGTH = 8;
 
@@ -58,6 +63,7 @@ function arrivalNotes(message: MessageView): string[] {
     notes.push(`Note: ${missing} of this sender ${count === 1 ? 'has' : 'have'} not arrived.`);
   }
   if (message.reply_by !== undefined) notes.push(`An answer is asked for by ${inline(message.reply_by)}.`);
+  if (message.urgency) notes.push(URGENCY[message.urgency]);
   if (message.late) notes.push('Note: late; later messages of this sender were shown before this one.');
   return notes;
 }

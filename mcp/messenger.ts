@@ -34,6 +34,9 @@ export interface SessionRequest {
   agent: string;
   /** Name and version of the MCP client, e.g. "claude-code 2.1.330"; shown to others as presence. */
   client: string;
+  /** Name of the folder that the client works in, and the git branch there where its user lets it be told. */
+  project?: string | undefined;
+  branch?: string | undefined;
   /** A person gives this one command: a chain of answers begins anew with what it sends. No MCP client may say so. */
   byPerson?: boolean | undefined;
 }
@@ -55,7 +58,9 @@ export interface Session {
   /**
    * Resolves with the oldest pending message, leased, as soon as there is one; with `timeout` after
    * `timeout_seconds` (clamped to 1..3600) or, with `reason: "stopping"`, when the daemon stops. Aborting the
-   * signal rejects with the signal's reason and consumes nothing.
+   * signal rejects with the signal's reason and consumes nothing. What does not end it stays pending: messages marked
+   * `info`, and all but those marked `steer` while the agent does not want to be disturbed. With `until_agent` it
+   * also resolves, with `notice`, as soon as that agent is as `until_state` says; throws `unknown_recipient`.
    */
   wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult>;
   attachment(call: AttachmentCall): Promise<AttachmentResult>;

@@ -31,11 +31,15 @@ export function rungText(state: ReceiptState): string {
   return RUNG_TEXT[state];
 }
 
+function doingText(state: SendReceipt['recipient_state']): string {
+  return state === undefined || state === 'dnd' ? '' : ` and ${state}`;
+}
+
 /** Whether the recipient is here, where that matters: nobody needs it for what was read already. */
 function presenceText(receipt: SendReceipt): string {
   const waiting = receipt.state === 'queued' || receipt.state === 'held' || receipt.state === 'delivered';
   if (!waiting || receipt.online === undefined) return '';
-  if (receipt.online) return '; the recipient is online';
+  if (receipt.online) return `; the recipient is online${doingText(receipt.recipient_state)}`;
   return receipt.last_seen
     ? `; the recipient is away since ${inline(receipt.last_seen)}`
     : '; the recipient is away and has not been seen from here yet';
@@ -48,5 +52,6 @@ export function receiptText(receipt: SendReceipt): string {
   if (error && !receipt.state) return `- ${to}: NOT sent. ${oneLine(error.message)}`;
   const id = receipt.message_id ? ` (message_id ${inline(receipt.message_id)})` : '';
   const state = receipt.state ? `${rungText(receipt.state)}${presenceText(receipt)}` : 'no state known';
-  return `- ${to}: ${state}${error ? `; ${waitingText(error.code)}` : ''}${id}`;
+  const note = receipt.note === undefined ? '' : `; ${oneLine(receipt.note)}`;
+  return `- ${to}: ${state}${error ? `; ${waitingText(error.code)}` : ''}${note}${id}`;
 }

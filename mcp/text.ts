@@ -28,14 +28,24 @@ function section(heading: string, messages: readonly MessageView[]): string[] {
   return messages.length > 0 ? [heading, ...messages.map(messageText)] : [];
 }
 
+const STATE: Record<NonNullable<AgentView['state']>, string> = {
+  idle: 'idle',
+  busy: 'busy',
+  dnd: 'does not want to be disturbed',
+};
+
 function agentLine(agent: AgentView): string {
-  const presence = agent.online
+  const away = agent.online
     ? 'online'
     : `offline, last seen ${agent.last_seen ? inline(agent.last_seen) : 'never'}`;
+  const presence = agent.state ? `${away}, ${STATE[agent.state]}` : away;
+  const status = agent.status ? `, says "${inline(agent.status)}"` : '';
+  const branch = agent.branch ? ` on branch "${inline(agent.branch)}"` : '';
+  const project = agent.project ? `, project "${inline(agent.project)}"${branch}` : '';
   const client = agent.client ? `, client "${inline(agent.client)}"` : '';
   const platform = agent.platform ? `, ${inline(agent.platform)}` : '';
   const name = agent.agent.includes('@') ? agent.agent : `${agent.agent}@${agent.namespace}`;
-  return `- ${inline(name)}: ${presence} (machine "${inline(agent.machine)}"${client}${platform})`;
+  return `- ${inline(name)}: ${presence}${status} (machine "${inline(agent.machine)}"${client}${platform}${project})`;
 }
 
 /** The contract lets `agent` be a bare name or a full address; people want the address. */
@@ -117,6 +127,10 @@ export function waitText(result: WaitResult): string {
   if (result.message) {
     const more = result.more > 0 ? [`${result.more} more pending: call inbox() to see them.`] : [];
     return ['A message arrived.', FRAME_NOTICE, messageText(result.message), ...more].join('\n\n');
+  }
+  if (result.notice) {
+    const more = result.more > 0 ? ` ${result.more} messages are pending: call inbox() to see them.` : '';
+    return `NOTICE of patchcord on this machine: ${oneLine(result.notice.text)}${more}`;
   }
   return result.reason === 'stopping'
     ? 'Nothing yet, and the patchcord daemon is stopping. Call wait_for_message again in a moment.'

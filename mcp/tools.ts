@@ -106,7 +106,7 @@ export const TOOLS: readonly Tool[] = [
     name: 'send_message',
     title: 'Send message',
     description:
-      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, ops". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic. reply_by="2h" asks for an answer within that time: without one the recipient is reminded and you are told; reply(message_id, resolve=true) on your own message ends the asking.',
+      'Send a message to one or more agents, on this machine or another: to_agent="backend" or "backend, ops". Returns once the message is safe on this machine and says how far each copy came; a recipient who is away gets it later, so do not send it twice. Blocked while unread messages wait for you: call inbox() first. To answer a message use reply() instead. thread="slug" groups messages of one topic. reply_by="2h" asks for an answer within that time: without one the recipient is reminded and you are told; reply(message_id, resolve=true) on your own message ends the asking. urgency="info" wakes nobody; urgency="steer" reaches an agent that does not want to be disturbed: only to stop or redirect it.',
     annotations: { openWorldHint: true },
     call: calls.zSendCall,
     result: views.zSendResult,
@@ -130,7 +130,7 @@ export const TOOLS: readonly Tool[] = [
     name: 'wait_for_message',
     title: 'Wait for message',
     description:
-      'Wait until the next message arrives and return it; returns at once when one is pending. Use it after you sent something that needs an answer. When it says "nothing yet", call it again: it may answer earlier than timeout_seconds, because some clients give up long calls. Cancelling takes no message.',
+      'Wait until the next message arrives and return it; returns at once when one is pending. Use it after you sent something that needs an answer. When it says "nothing yet", call it again: it may answer earlier than timeout_seconds, because some clients give up long calls. Cancelling takes no message. until_agent="backend" also returns when that agent is idle (until_state="online": when it is here).',
     annotations: { readOnlyHint: true },
     call: calls.zWaitCall,
     result: views.zWaitResult,

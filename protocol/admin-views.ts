@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { zDamageView } from './doctor-view.ts';
+import { zAgentState } from './roster.ts';
 import { zRole } from './shapes.ts';
+import { zWatchedState } from './watch.ts';
 
 /** What the daemon's API tells the command line and the console, apart from the seven tools. */
 
@@ -70,6 +72,11 @@ export const zLocalAgentView = z.object({
   client: z.string(),
   pending: z.number().int(),
   deferred: z.number().int(),
+  state: zAgentState.optional(),
+  status: z.string().optional(),
+  project: z.string().optional(),
+  branch: z.string().optional(),
+  share_branch: z.boolean().optional().describe('whether the git branch may be told, where that was decided'),
   in_doubt: z
     .number()
     .int()
@@ -83,6 +90,15 @@ export const zLocalAgentView = z.object({
   added: z.boolean().optional(),
 });
 export type LocalAgentView = z.infer<typeof zLocalAgentView>;
+
+export const zWatchView = z.object({
+  id: z.string(),
+  as: z.string().describe('name@namespace of who is told'),
+  agent: z.string().describe('name@namespace of whom it is about'),
+  state: zWatchedState,
+  expires_at: zTime,
+});
+export type WatchView = z.infer<typeof zWatchView>;
 
 export const zStatusView = z.object({
   version: z.string(),
@@ -103,6 +119,7 @@ export const zStatusView = z.object({
       peer_id: z.string(),
       up: z.boolean(),
       address: z.string().optional(),
+      relay: z.string().optional().describe('the machine that passes the bytes of this link on'),
       last_error: z.string().optional(),
       prekey: z.enum(['fresh', 'stale', 'none']).describe('what envelopes for it are sealed to'),
       queued: z.number().int().describe('parcels that wait for this machine'),

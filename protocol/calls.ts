@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { zWatchedState } from './watch.ts';
+import { zUrgency } from './delivery/wakes.ts';
 import { CONTENT_LENGTH_MAX, RECALL_MAX, THREAD_LENGTH_MAX } from './limits.ts';
 
 /**
@@ -14,6 +16,12 @@ export const zInboxCall = z.object({
 });
 export type InboxCall = z.infer<typeof zInboxCall>;
 
+const zUrgencyCall = zUrgency
+  .optional()
+  .describe(
+    'optional, default normal; info: wakes nobody; steer: wakes the recipient even when it does not want to be disturbed',
+  );
+
 export const zSendCall = z.object({
   to_agent: z.string().max(10_000).describe('agent name, or several: "agent1, agent2"'),
   content: zContent.describe(`message text, at most ${CONTENT_LENGTH_MAX} characters`),
@@ -27,6 +35,7 @@ export const zSendCall = z.object({
     .max(40)
     .optional()
     .describe('optional: ask for an answer within this time, e.g. "90s", "15m", "2h" or "3d"'),
+  urgency: zUrgencyCall,
 });
 export type SendCall = z.infer<typeof zSendCall>;
 
@@ -35,11 +44,18 @@ export const zReplyCall = z.object({
   content: zContent.default('').describe('your answer; may be empty with defer or resolve'),
   defer: z.boolean().default(false).describe('keep the original in your inbox for later'),
   resolve: z.boolean().default(false).describe('the task is done: close the thread and tell the sender'),
+  urgency: zUrgencyCall,
 });
 export type ReplyCall = z.infer<typeof zReplyCall>;
 
 export const zWaitCall = z.object({
   timeout_seconds: z.number().default(300).describe('how long to wait, 1 to 3600 seconds'),
+  until_agent: z
+    .string()
+    .max(300)
+    .optional()
+    .describe('optional: also return when this agent is as until_state says'),
+  until_state: zWatchedState.optional().describe('idle (default) or online, for until_agent'),
 });
 export type WaitCall = z.infer<typeof zWaitCall>;
 

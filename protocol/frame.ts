@@ -3,7 +3,7 @@ import { decode, encode } from './codec.ts';
 import { isErrorCode, PatchcordError } from './errors.ts';
 import { EPOCH_MAX, FRAME_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
 import { LANDMARKS_MAX } from './membership/sync.ts';
-import { bytesOf, zBytes, zMessageId, zNamespaceId } from './shapes.ts';
+import { bytesOf, zBytes, zMessageId, zNamespaceId, zTimeMs } from './shapes.ts';
 
 /**
  * What two machines say on a link, after Noise: a sequence of frames, each a 4-byte big-endian length and that
@@ -25,6 +25,10 @@ const FRAMES = {
     window_frames: z.int().min(1).max(65_536),
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
     epoch: z.int().min(1).max(EPOCH_MAX).optional(),
+    /** Passes bytes on between members that cannot reach each other, see relaying.ts. */
+    relay: z.literal(true).optional(),
+    /** The sender's clock: nothing is decided by it, but people are told of clocks that are apart. */
+    at: zTimeMs.optional(),
   }),
   /** Asks whether the other side is there; answered by `pong`. */
   ping: z.strictObject({ t: z.literal('ping') }),

@@ -50,6 +50,8 @@ const zMessage = z.strictObject({
   hops: z.int().min(1).max(HOPS_MAX).optional(),
   /** An answer is asked for within this time, by each side's own clock, in milliseconds. */
   reply_within: z.int().min(REPLY_WITHIN_MS_MIN).max(REPLY_WITHIN_MS_MAX).optional(),
+  /** What its sender wants of its recipient's attention, unless normal; see delivery/wakes.ts. */
+  urgency: z.enum(['info', 'steer']).optional(),
   /** Shared by the copies of one send_message to several recipients. */
   group: zMessageId.optional(),
   /** It may have been shown already, by a machine that may not know it any more. */

@@ -11,7 +11,11 @@ export const zMessageId = z.string().refine(isId, 'not a UUIDv7');
 export const zAgentId = z.string().refine(isId, 'not an agent id');
 /** A key, hash or signature of exactly that length. */
 export function bytesOf(sizeBytes: number): z.ZodType<Uint8Array, Uint8Array> {
-  return zBytes.refine((bytes) => bytes.length === sizeBytes, `not ${sizeBytes} bytes`);
+  // One check, not two: hashes and signatures are in all that is received.
+  return z.custom<Uint8Array>(
+    (value) => value instanceof Uint8Array && value.length === sizeBytes,
+    `not ${sizeBytes} bytes`,
+  ) as z.ZodType<Uint8Array, Uint8Array>;
 }
 /** SHA-256 of the genesis statement, in hex. */
 export const zNamespaceId = z.string().regex(/^[0-9a-f]{64}$/);

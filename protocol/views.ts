@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { zReceiptState } from './receipt.ts';
+import { zAgentState } from './roster.ts';
+import { zWatchedState } from './watch.ts';
 
 /**
  * What the seven tools answer, as structured content: the contract that clients, the command line and scripts
@@ -35,13 +37,21 @@ export const zMessageView = z.object({
     .optional()
     .describe('an answer is asked for by then, by the clock of this machine, and still owed'),
   group_id: z.string().optional(),
+  urgency: z
+    .enum(['info', 'steer'])
+    .optional()
+    .describe(
+      'how its sender marked it, unless normal; info: no attention needed now, steer: look at it now',
+    ),
   /** For what was sent a state of the receipt ladder; for what was received pending, read, replied or deferred. */
   status: z.enum(['pending', ...zReceiptState.options]),
   seen_before: z.boolean().optional().describe('shown to an earlier session that ended before it confirmed'),
   notice: z
-    .enum(['refused', 'expired', 'unsend', 'reminder', 'unanswered'])
+    .enum(['refused', 'expired', 'unsend', 'reminder', 'unanswered', 'watch'])
     .optional()
-    .describe('set when patchcord itself says this, about the message `about`; no agent wrote it'),
+    .describe(
+      'set when patchcord itself says this, about the message `about` (watch: about that agent); no agent wrote it',
+    ),
   about: z.string().optional(),
   held_by: z
     .array(z.string())
@@ -64,7 +74,7 @@ export const zSelf = z.object({
 });
 export type Self = z.infer<typeof zSelf>;
 
-const zAgentView = z.object({
+export const zAgentView = z.object({
   agent: z.string().describe('name@namespace'),
   namespace: z.string(),
   machine: z.string(),
@@ -72,6 +82,12 @@ const zAgentView = z.object({
   platform: z.string(),
   online: z.boolean(),
   last_seen: zTime.nullable(),
+  state: zAgentState
+    .optional()
+    .describe('idle: waits for messages or does nothing; busy: works; dnd: does not want to be disturbed'),
+  status: z.string().optional().describe('what it says of itself'),
+  project: z.string().optional().describe('name of the folder it works in'),
+  branch: z.string().optional().describe('git branch there'),
 });
 export type AgentView = z.infer<typeof zAgentView>;
 
@@ -94,6 +110,8 @@ const zSendReceipt = z.object({
   state: zReceiptState.optional(),
   online: z.boolean().optional(),
   last_seen: zTime.nullable().optional(),
+  recipient_state: zAgentState.optional().describe('as its machine announced it last'),
+  note: z.string().optional().describe('why the recipient may see it later than you think'),
   error: zErrorView.optional(),
 });
 export type SendReceipt = z.infer<typeof zSendReceipt>;
@@ -122,8 +140,11 @@ export const zReplyResult = z.object({
 export type ReplyResult = z.infer<typeof zReplyResult>;
 
 export const zWaitResult = z.object({
-  status: z.enum(['message', 'timeout']),
+  status: z
+    .enum(['message', 'timeout', 'notice'])
+    .describe('notice: until_agent is as until_state asked; only then'),
   message: zMessageView.optional(),
+  notice: z.object({ agent: z.string(), state: zWatchedState, text: z.string() }).optional(),
   more: z.number().int().describe('pending messages beyond this one'),
   /** Why a wait ended without a message before its time. */
   reason: z.enum(['stopping']).optional(),

@@ -74,6 +74,7 @@ function withDaemonFlags(command: Command): Command {
       'another address of this machine, such as a forwarded port; may be repeated',
       collect,
     )
+    .option('--relay', 'pass bytes on between members that cannot reach each other, as keepers do')
     .option('--name <label>', "this machine's name for others (default: the host name)")
     .option('--max-hops <number>', 'answers between agents until a person has to step in (default: 40)')
     .option('--retention <duration>', 'how long mail waits and history is kept: 1d to 30d (default: 7d)')
@@ -88,6 +89,7 @@ function spelled(options: DaemonOptions): string[] {
     ...listen.flatMap((address) => ['--listen', address]),
     ...peer.flatMap((address) => ['--peer', address]),
     ...announce.flatMap((address) => ['--announce', address]),
+    ...(options.relay === true ? ['--relay'] : []),
     ...(name === undefined ? [] : ['--name', name]),
     ...(maxHops === undefined ? [] : ['--max-hops', maxHops]),
     ...(retention === undefined ? [] : ['--retention', retention]),

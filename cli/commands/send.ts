@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { inline } from '../../mcp/frame.ts';
 import { replyText, sendText, unsendText } from '../../mcp/text.ts';
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import { CONTENT_LENGTH_MAX } from '../../protocol/limits.ts';
 import { cliOf } from '../cli.ts';
 import { connect, withSession } from '../connection.ts';
-import { asOption, duration } from '../options.ts';
+import { asOption, duration, urgencyOption } from '../options.ts';
 import { readText } from '../stdin.ts';
 
 /** Room for a text of the greatest length in UTF-8, and for blanks around it, which do not count. */
@@ -14,12 +15,14 @@ interface SendOptions {
   as: string;
   thread?: string;
   replyBy?: string;
+  urgency?: Urgency;
 }
 
 interface ReplyOptions {
   as: string;
   defer?: boolean;
   resolve?: boolean;
+  urgency?: Urgency;
 }
 
 /** `send`, `reply`, `unsend`: the tools of these names, and `reset`, which lets agents go on. */
@@ -32,14 +35,15 @@ export function addSendCommands(program: Command): void {
     .addOption(asOption())
     .option('--thread <thread>', 'a slug that groups messages, such as auth-migration')
     .option('--reply-by <duration>', 'ask for an answer within this time, such as 15m or 2h', duration)
+    .addOption(urgencyOption())
     .action(async (to: string, text: string, options: SendOptions, command: Command) => {
       const cli = cliOf(command);
       const content = await readText(text, TEXT_SIZE_BYTES_MAX);
-      const { thread = '', replyBy: reply_by } = options;
+      const { thread = '', replyBy: reply_by, urgency } = options;
       const result = await withSession(
         cli,
         options.as,
-        (session) => session.send({ to_agent: to, content, thread, reply_by }),
+        (session) => session.send({ to_agent: to, content, thread, reply_by, urgency }),
         { byPerson: true },
       );
       const refused = result.status === 'blocked' || result.status === 'failed';
@@ -54,14 +58,15 @@ export function addSendCommands(program: Command): void {
     .addOption(asOption())
     .option('--defer', 'keep the message in the inbox for later')
     .option('--resolve', 'the task is done: close the thread')
+    .addOption(urgencyOption())
     .action(async (id: string, text: string, options: ReplyOptions, command: Command) => {
       const cli = cliOf(command);
       const content = await readText(text, TEXT_SIZE_BYTES_MAX);
-      const { defer = false, resolve = false } = options;
+      const { defer = false, resolve = false, urgency } = options;
       const result = await withSession(
         cli,
         options.as,
-        (session) => session.reply({ message_id: id, content, defer, resolve }),
+        (session) => session.reply({ message_id: id, content, defer, resolve, urgency }),
         { byPerson: true },
       );
       await cli.show({ json: result, text: replyText(result) });

@@ -7,11 +7,13 @@ import {
   zMemberView,
   zNamespaceView,
   zStatusView,
+  zWatchView,
 } from '../../protocol/admin-views.ts';
 import type { StatusView } from '../../protocol/admin-views.ts';
 import type { Admin } from './admin.ts';
 import {
   zAgentBody,
+  zAgentSettings,
   zAgentsAnswer,
   zDecisionBody,
   zHealth,
@@ -27,6 +29,8 @@ import {
   zResetBody,
   zStopAnswer,
   zTokenAnswer,
+  zWatchBody,
+  zWatchesAnswer,
   zWhoami,
 } from './answers.ts';
 import { METRICS_TYPE, metricsText } from './metrics.ts';
@@ -61,6 +65,7 @@ const zNamespaceParams = z.object({ name: z.string() });
 const zCheckParams = zNamespaceParams.extend({ code: z.string() });
 const zMemberParams = zNamespaceParams.extend({ machine: z.string() });
 const zAgentParams = z.object({ address: z.string() });
+const zWatchParams = zAgentParams.extend({ id: z.string().max(100) });
 
 export function daemonRoutes(app: App, parts: AdminRouteParts): void {
   const { admin, info, sessions, stopping, addresses, onStop } = parts;
@@ -122,6 +127,7 @@ export function adminRoutes(app: App, admin: Admin): void {
     admin.join(body.ticket),
   );
   membershipRoutes(app, admin);
+  presenceRoutes(app, admin);
 
   app.post(
     '/api/agents',
@@ -144,6 +150,31 @@ export function adminRoutes(app: App, admin: Admin): void {
     '/api/agents/:address/reset',
     { schema: { params: zAgentParams, body: zResetBody.optional(), response: { 200: zResetAnswer } } },
     async ({ params, body }) => admin.resetChains(params.address, body?.thread),
+  );
+}
+
+/** What agents tell of themselves, and what they want to be told of others. */
+function presenceRoutes(app: App, admin: Admin): void {
+  app.post(
+    '/api/agents/:address/settings',
+    { schema: { params: zAgentParams, body: zAgentSettings, response: { 200: zLocalAgentView } } },
+    async ({ params, body }) => admin.setAgent(params.address, body),
+  );
+  app.post(
+    '/api/agents/:address/watches',
+    { schema: { params: zAgentParams, body: zWatchBody, response: { 200: zWatchView } } },
+    async ({ params, body }) =>
+      admin.watch(params.address, { agent: body.agent, state: body.state, ttlMs: body.ttl_ms }),
+  );
+  app.get(
+    '/api/agents/:address/watches',
+    { schema: { params: zAgentParams, response: { 200: zWatchesAnswer } } },
+    async ({ params }) => ({ watches: await admin.watches(params.address) }),
+  );
+  app.delete(
+    '/api/agents/:address/watches/:id',
+    { schema: { params: zWatchParams, response: { 200: zWatchView } } },
+    async ({ params }) => admin.unwatch(params.address, params.id),
   );
 }
 

@@ -8,9 +8,12 @@ import type {
   MemberView,
   NamespaceView,
   StatusView,
+  WatchView,
 } from '../../protocol/admin-views.ts';
 import type { Role } from '../../protocol/membership/statement.ts';
 import type { MessageView } from '../../protocol/views.ts';
+import type { WatchedState } from '../../protocol/watch.ts';
+import type { AgentSettings } from './answers.ts';
 
 /**
  * What the API offers beside the tools: namespaces, agents, tokens, status. Implemented in process by
@@ -67,8 +70,25 @@ export interface Admin {
    * `unknown_agent`, `invalid_input` for a bad thread.
    */
   resetChains(address: string, thread?: string): Promise<{ agent: string; thread?: string | undefined }>;
+  /** Sets what an agent tells of itself, and whether it wants to be disturbed. Throws `unknown_agent`. */
+  setAgent(address: string, settings: AgentSettings): Promise<LocalAgentView>;
+  /**
+   * Tells an agent once, by a notice, when another is online, or idle. The same again renews it. Throws
+   * `unknown_agent`, `unknown_recipient`, `too_many`, `invalid_input` for a bad time.
+   */
+  watch(address: string, watch: WatchRequest): Promise<WatchView>;
+  watches(address: string): Promise<WatchView[]>;
+  /** Throws `unknown_agent`, `not_found`. */
+  unwatch(address: string, id: string): Promise<WatchView>;
   /** Pending messages, oldest first; marks and leases nothing. Throws `unknown_agent`, `invalid_input` for a bad limit. */
   peek(address: string, limit: number): Promise<{ pending: MessageView[]; total: number }>;
+}
+
+export interface WatchRequest {
+  agent: string;
+  state: WatchedState;
+  /** Milliseconds; a day unless told otherwise, a week at most. */
+  ttlMs?: number | undefined;
 }
 
 export interface InviteOptions {

@@ -6,10 +6,13 @@ import {
   zLocalAgentView,
   zMemberView,
   zNamespaceView,
+  zWatchView,
 } from '../../protocol/admin-views.ts';
+import { zPeerView } from '../../protocol/doctor-view.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
 import { zRole } from '../../protocol/shapes.ts';
 import { zMessageView, zSelf } from '../../protocol/views.ts';
+import { zWatchedState } from '../../protocol/watch.ts';
 
 /** What the API takes and answers beside the calls and views of protocol/; the daemon and its client share it. */
 
@@ -48,10 +51,26 @@ export const zSessionBody = z.object({
   client: zAnyName,
   /** The command line says so for one command of a person. */
   by_person: z.boolean().optional(),
+  project: zAnyName.optional(),
+  branch: zAnyName.optional(),
 });
 /** Lets an agent go on in all chains of answers, or in those of one thread. */
 export const zResetBody = z.object({ thread: zAnyName.optional() });
 export const zResetAnswer = z.object({ agent: z.string(), thread: z.string().optional() });
+
+/** What its user has an agent tell; what is absent stays, and an empty text is none. */
+export const zAgentSettings = z.object({
+  status: zAnyName.optional(),
+  dnd: z.boolean().optional(),
+  /** null: the folder of its session again; "": none. */
+  project: zAnyName.nullable().optional(),
+  share_branch: z.boolean().optional(),
+});
+export type AgentSettings = z.infer<typeof zAgentSettings>;
+export const zWatchBody = z.object({ agent: zAnyName, state: zWatchedState, ttl_ms: z.number().optional() });
+export const zWatchesAnswer = z.object({ watches: z.array(zWatchView) });
+
+export const zPeersAnswer = z.object({ peers: z.array(zPeerView) });
 
 export const zNamespacesAnswer = z.object({ namespaces: z.array(zNamespaceView) });
 export const zMembersAnswer = z.object({ members: z.array(zMemberView) });

@@ -21,6 +21,8 @@ import type { App } from './server.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { createSessionStreams } from './session-streams.ts';
 import { createSessions } from './sessions.ts';
+import { topRoutes } from './top-routes.ts';
+import type { Top } from './top.ts';
 import { createTraffic } from './traffic.ts';
 
 export interface ApiParts {
@@ -30,6 +32,7 @@ export interface ApiParts {
   /** The records of the store at this moment, sealed as they lie there; see daemon/backup. */
   storeCopy: () => AsyncIterable<Uint8Array>;
   doctor: Doctor;
+  top: Top;
   mcp: HttpMcp;
   log: Log;
   clock: Clock;
@@ -78,6 +81,7 @@ export function createApi(parts: ApiParts): Api {
     bundleRoutes(app, parts.bundles, stop.signal);
     backupRoute(app, parts.storeCopy, stop.signal);
     doctorRoutes(app, parts.doctor);
+    topRoutes(app, { top: parts.top, traffic, stopping: stop.signal, log });
     peekRoute(app, admin);
     sessionRoutes(app, { sessions, streams, traffic });
     mcpRoutes(app, { mcp, agents, traffic, log });

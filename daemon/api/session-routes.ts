@@ -38,8 +38,8 @@ const zSessionParams = z.object({ id: z.string().max(100) });
 /** The Messenger contract over HTTP: a stream that is the session, and one route for each of its calls. */
 export function sessionRoutes(app: App, { sessions, streams, traffic }: SessionRouteParts): void {
   app.post('/api/sessions', { schema: { body: zSessionBody } }, async (request, reply) => {
-    const { agent, client, by_person: byPerson } = request.body;
-    const session = await sessions.open({ agent, client, byPerson });
+    const { agent, client, by_person: byPerson, project, branch } = request.body;
+    const session = await sessions.open({ agent, client, byPerson, project, branch });
     reply.hijack();
     traffic.exempt(reply.raw);
     streams.begin(session, reply.raw);

@@ -6,6 +6,7 @@ import {
   zMemberView,
   zNamespaceView,
   zStatusView,
+  zWatchView,
 } from '../../protocol/admin-views.ts';
 import type { JoinPendingView, JoinView } from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
@@ -19,6 +20,7 @@ import {
   zPeekAnswer,
   zResetAnswer,
   zTokenAnswer,
+  zWatchesAnswer,
   zWhoami,
 } from '../api/answers.ts';
 import type { Wire } from './wire.ts';
@@ -73,10 +75,35 @@ export function createAdmin(wire: Wire): AdminClient {
       const path = `${agentPath(address)}/reset`;
       return wire.ask({ method: 'POST', path, body: { thread }, answer: zResetAnswer });
     },
+    setAgent: async (address, settings) =>
+      wire.ask({
+        method: 'POST',
+        path: `${agentPath(address)}/settings`,
+        body: settings,
+        answer: zLocalAgentView,
+      }),
+    ...watching(wire),
     agentOfToken: async (token) => agentOfToken(wire, token),
     async peek(address, limit) {
       const query = new URLSearchParams({ status: 'pending', limit: String(limit), as: address });
       return wire.ask({ method: 'GET', path: `/api/inbox?${query.toString()}`, answer: zPeekAnswer });
+    },
+  };
+}
+
+function watching(wire: Wire): Pick<AdminClient, 'watch' | 'watches' | 'unwatch'> {
+  const pathOf = (address: string) => `${agentPath(address)}/watches`;
+  return {
+    async watch(address, { agent, state, ttlMs }) {
+      const body = { agent, state, ttl_ms: ttlMs };
+      return wire.ask({ method: 'POST', path: pathOf(address), body, answer: zWatchView });
+    },
+    async watches(address) {
+      return (await wire.ask({ method: 'GET', path: pathOf(address), answer: zWatchesAnswer })).watches;
+    },
+    async unwatch(address, id) {
+      const path = `${pathOf(address)}/${encodeURIComponent(id)}`;
+      return wire.ask({ method: 'DELETE', path, answer: zWatchView });
     },
   };
 }

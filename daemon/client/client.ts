@@ -8,7 +8,9 @@ import { createBundles } from './bundles.ts';
 import type { BundlesClient } from './bundles.ts';
 import { createDoctor } from './doctor.ts';
 import type { Doctor } from '../api/doctor.ts';
+import type { Top } from '../api/top.ts';
 import { openSession } from './session.ts';
+import { createTop } from './top.ts';
 import { createWire } from './wire.ts';
 import type { WireOptions } from './wire.ts';
 
@@ -18,6 +20,7 @@ export interface Client {
   admin: AdminClient;
   bundles: BundlesClient;
   doctor: Doctor;
+  top: Top;
   /** The whole status: the machine's, and the daemon's process and addresses. */
   status(): Promise<StatusView>;
   /** The records of the store, as daemon/backup reads them. */
@@ -37,6 +40,7 @@ export function createClient(options: WireOptions): Client {
     admin: createAdmin(wire),
     bundles: createBundles(wire),
     doctor: createDoctor(wire),
+    top: createTop(wire, options.socketPath),
     status: async () => wire.ask({ method: 'GET', path: '/api/status', answer: zStatusView }),
     storeCopy: async (signal) => wire.drink({ method: 'GET', path: '/api/store', signal }),
     async stop() {

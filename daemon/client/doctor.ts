@@ -1,4 +1,5 @@
 import { zDoctorView } from '../../protocol/doctor-view.ts';
+import { zPeersAnswer } from '../api/answers.ts';
 import type { Doctor } from '../api/doctor.ts';
 import type { Wire } from './wire.ts';
 
@@ -7,6 +8,8 @@ export function createDoctor(wire: Wire): Doctor {
   return {
     examine: async () => wire.ask({ method: 'GET', path: '/api/doctor', answer: zDoctorView }),
     repair: async () => wire.ask({ method: 'POST', path: '/api/doctor/repair', answer: zDoctorView }),
+    peers: async () =>
+      (await wire.ask({ method: 'GET', path: '/api/doctor/peers', answer: zPeersAnswer })).peers,
     acknowledge: async () => wire.tell({ method: 'POST', path: '/api/doctor/acknowledgement' }),
   };
 }

@@ -22,8 +22,8 @@ import type { Wire } from './wire.ts';
  * may have run, and every later one `unknown_session`.
  */
 export async function openSession(wire: Wire, socketPath: string, request: SessionRequest): Promise<Session> {
-  const { agent, client, byPerson } = request;
-  const body = { agent, client, by_person: byPerson };
+  const { agent, client, byPerson, project, branch } = request;
+  const body = { agent, client, by_person: byPerson, project, branch };
   const stream = await wire.open({ method: 'POST', path: '/api/sessions', body });
   const { session_id: id, self } = await readOpening(stream, socketPath);
   const path = `/api/sessions/${id}`;

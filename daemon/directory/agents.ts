@@ -94,6 +94,22 @@ export class Agents {
     await this.#touch(agentId, client);
   }
 
+  /** What its user has an agent tell, and whether it wants to be disturbed. */
+  async set(agentId: string, change: (agent: LocalAgent) => LocalAgent): Promise<void> {
+    const before = this.#directory.agents.get(agentId);
+    if (!before) return;
+    const after = change(before);
+    // Seen at once, so that a session that comes or goes meanwhile does not store what was set before.
+    this.#directory.agents.set(agentId, after);
+    try {
+      await this.#directory.store.putAgent(after);
+    } catch (error) {
+      if (this.#directory.agents.get(agentId) === after) this.#directory.agents.set(agentId, before);
+      throw error;
+    }
+    this.#sync.announceRoster(after.ns);
+  }
+
   /** Its last session closed. */
   leave(agentId: string): void {
     this.#directory.online.delete(agentId);

@@ -11,6 +11,14 @@ export interface LocalAgent {
   name: string;
   lastSeenMs: number;
   client: string;
+  /** What its user has it say of itself. */
+  status?: string;
+  /** It does not want to be disturbed. */
+  dnd?: true;
+  /** Told instead of the folder that its session works in; "" tells none. */
+  project?: string;
+  /** Whether the git branch may be told. Not decided when absent: then it depends on how its client was started. */
+  branch?: boolean;
 }
 
 /** An invite of this machine. The secret is kept, sealed, until the invite expires, to recognise its second use. */

@@ -6,8 +6,9 @@ import { readStatement, type SignedStatement } from '../../protocol/membership/s
 import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
 import { readWhereabouts, type Whereabouts } from '../../protocol/discovery/whereabouts.ts';
-import type { AgentCard, Roster } from '../../protocol/roster.ts';
+import type { Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
+import { cardOf, type Place } from './card.ts';
 import type { DirectoryStore, Invite, LocalAgent, LogChange } from './directory-store.ts';
 
 /** A namespace log before and after a change. */
@@ -44,8 +45,14 @@ export class Directory {
   readonly keys = new Map<string, Uint8Array>();
   /** Agents of this machine with a session now. */
   readonly online = new Set<string>();
+  /** What agents of this machine with a session do, as it was announced; idle when absent. */
+  readonly doing = new Map<string, 'idle' | 'busy'>();
+  /** Where they work. */
+  readonly places = new Map<string, Place>();
   /** Machines with a link now. */
   readonly linked = new Set<string>();
+  /** How far the clock of a machine was ahead of this one's when they linked last, in milliseconds. */
+  readonly clocks = new Map<string, number>();
   /** What presence knows of a machine; undefined where it knows nothing, or does not run. */
   presence: (ns: string, machine: string) => boolean | undefined = () => undefined;
   readonly #presenceListeners = new Set<PresenceListener>();
@@ -140,6 +147,11 @@ export class Directory {
     return log !== undefined && log.members.has(machine) && this.isMember(log);
   }
 
+  /** Whether this machine is a keeper of some namespace. */
+  isKeeper(): boolean {
+    return [...this.logs.values()].some(({ members }) => members.get(this.self.peerId)?.role === 'keeper');
+  }
+
   /** Namespaces that a machine shares with this one. */
   common(machine: string): NamespaceLog[] {
     return [...this.logs.values()].filter((log) => this.shares(log.id, machine));
@@ -183,13 +195,20 @@ export class Directory {
   ownRoster(ns: string): Roster {
     const agents = [...this.agents.values()]
       .filter((agent) => agent.ns === ns)
-      .map((agent) => this.#card(agent));
+      .map((agent) =>
+        cardOf(agent, {
+          online: this.online.has(agent.id),
+          doing: this.doing.get(agent.id),
+          place: this.places.get(agent.id),
+        }),
+      );
     agents.sort((a, b) => (a.id < b.id ? -1 : 1));
     return { platform: this.self.platform, agents };
   }
 
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
-    await this.store.putRoster(ns, machine, roster);
+    const before = this.#rosters.get(`${ns}/${machine}`);
+    if (!before || lasting(before) !== lasting(roster)) await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
     this.presenceChanged(ns, machine);
   }
@@ -327,15 +346,14 @@ export class Directory {
       this.logs.set(ns, log);
     }
   }
+}
 
-  #card(agent: LocalAgent): AgentCard {
-    return {
-      id: agent.id,
-      online: this.online.has(agent.id),
-      last_seen: agent.lastSeenMs,
-      client: agent.client,
-    };
-  }
+/**
+ * What of a roster is worth a write. What agents do just now changes often, and is not shown of those that are away, so
+ * that nobody misses it after a restart.
+ */
+function lasting({ platform, agents }: Roster): string {
+  return JSON.stringify([platform, agents.map((card) => ({ ...card, state: card.state === 'dnd' }))]);
 }
 
 /** What a machine said itself, then what others said of it. */

@@ -3,6 +3,7 @@ import { PatchcordError } from '../../protocol/errors.ts';
 import type { Party } from '../../protocol/letter.ts';
 import type { Claim } from '../../protocol/membership/claims.ts';
 import type { NamespaceLog } from '../../protocol/membership/log.ts';
+import type { AgentCard, AgentState } from '../../protocol/roster.ts';
 import type { LocalAgent } from './directory-store.ts';
 import type { Directory } from './directory.ts';
 
@@ -22,6 +23,11 @@ export interface Listing {
   online: boolean;
   /** 0 when it was never seen. */
   lastSeenMs: number;
+  /** What it does; of one that is away only that it does not want to be disturbed. */
+  state?: AgentState;
+  status?: string;
+  project?: string;
+  branch?: string;
 }
 
 /** Every agent of a namespace by name; none for a machine that is no member. */
@@ -92,6 +98,7 @@ function listingOf(directory: Directory, ns: string, name: string, claim: Claim)
   const { machine, agent: id } = claim;
   const roster = directory.rosterOf(ns, machine);
   const card = roster?.agents.find((one) => one.id === id);
+  const online = card?.online === true && directory.isHere(ns, machine);
   return {
     id,
     name,
@@ -99,7 +106,23 @@ function listingOf(directory: Directory, ns: string, name: string, claim: Claim)
     label: directory.labelOf(ns, machine),
     platform: roster?.platform ?? '',
     client: card?.client ?? '',
-    online: card?.online === true && directory.isHere(ns, machine),
+    online,
     lastSeenMs: card?.last_seen ?? 0,
+    ...told(card, online),
+  };
+}
+
+/** What an agent tells of itself. Where one works that is not here, and what it does, was true once. */
+function told(
+  card: AgentCard | undefined,
+  online: boolean,
+): Pick<Listing, 'state' | 'status' | 'project' | 'branch'> {
+  if (!card) return {};
+  const { state, status, project, branch } = card;
+  return {
+    ...(state && (online || state === 'dnd') && { state }),
+    ...(status !== undefined && { status }),
+    ...(online && project !== undefined && { project }),
+    ...(online && branch !== undefined && { branch }),
   };
 }

@@ -10,7 +10,14 @@ import type { MailRecord, Mark } from '../store/mail-store.ts';
 import { isAnswerOwed } from '../store/mail-obligations.ts';
 import { peerOf } from '../store/mail-threads.ts';
 import { hopsWarning, loopGuard } from './loop-guard.ts';
-import { checkedContent, reachedState, speakingIn, type SendingParts, type Speaker } from './sending.ts';
+import {
+  checkedContent,
+  reachedState,
+  speakingIn,
+  urgencyOf,
+  type SendingParts,
+  type Speaker,
+} from './sending.ts';
 
 export async function reply(parts: SendingParts, speaker: Speaker, call: ReplyCall): Promise<ReplyResult> {
   const { directory, postoffice } = parts;
@@ -52,16 +59,23 @@ export async function reply(parts: SendingParts, speaker: Speaker, call: ReplyCa
     await postoffice.mark(agent.id, mark);
     return answer;
   }
-  return answered(parts, speaker, { record, answer, content, mark });
+  return answered(parts, speaker, { record, answer, content, mark, urgency: urgencyOf(call) });
 }
 
 /** Sends the answer to a message, or says that its thread is closed. */
 async function answered(
   parts: SendingParts,
   { agent, byPerson }: Speaker,
-  { record, answer, content, mark }: { record: MailRecord; answer: ReplyResult; content: string; mark: Mark },
+  told: {
+    record: MailRecord;
+    answer: ReplyResult;
+    content: string;
+    mark: Mark;
+    urgency: ReturnType<typeof urgencyOf>;
+  },
 ): Promise<ReplyResult> {
   const { directory, postoffice, clock, random, hopsMax } = parts;
+  const { record, answer, content, mark, urgency } = told;
   const { message } = record;
   const log = speakingIn(directory, agent);
   const home = homeOf(directory, agent.ns, message.from.id);
@@ -83,6 +97,7 @@ async function answered(
     nowMs: clock.now(),
     ...(message.thread ? { thread: message.thread.slug } : {}),
     ...(answer.status === 'resolved' ? { resolve: true } : {}),
+    ...urgency,
   });
   const [placed] = accepted.copies;
   if (placed && 'error' in placed) {

@@ -1,6 +1,7 @@
 import { waitingText } from '../../mcp/receipt-text.ts';
-import { formatAddress, parseRecipients, threadSlug } from '../../protocol/address.ts';
+import { formatAddress, parseRecipients, threadSlug, type Address } from '../../protocol/address.ts';
 import type { SendCall } from '../../protocol/calls.ts';
+import { disturbs, holdsBack } from '../../protocol/delivery/wakes.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { newId, parseId } from '../../protocol/ids.ts';
 import { parseDuration } from '../../protocol/duration.ts';
@@ -20,13 +21,17 @@ import { assertNamed, resolve, type Listing } from '../directory/listings.ts';
 import type { LocalAgent } from '../directory/directory-store.ts';
 import type { Postoffice } from '../postoffice/postoffice.ts';
 import type { StoreCare } from '../store/care/store-care.ts';
-import type { Accepted, MailStore } from '../store/mail-store.ts';
+import type { Accepted, MailStore, Outgoing } from '../store/mail-store.ts';
+import type { AgentActivity } from './activity.ts';
 import type { Desk } from './desk.ts';
 import { loopGuard } from './loop-guard.ts';
 import { isoTime, messageView } from './views.ts';
 
 /** A send to a machine that is linked tells how far it came within this time; it is queued safely before. */
 const BETTER_RUNG_MS = 50;
+
+const DND_NOTE =
+  'the recipient does not want to be disturbed: this wakes it only when that ends, and it sees it when it looks; urgency="steer" would wake it';
 
 export interface SendingParts {
   mail: MailStore;
@@ -39,6 +44,8 @@ export interface SendingParts {
   /** Longest chain of answers without a person. */
   hopsMax: number;
   care: Pick<StoreCare, 'unseen'>;
+  /** Told what sessions do. */
+  activity: Pick<AgentActivity, 'opened' | 'called' | 'waiting' | 'left'>;
 }
 
 /** Who says something, and whether a person has it say so. */
@@ -56,14 +63,7 @@ export async function send(
   const { directory } = parts;
   const log = speakingIn(directory, agent);
   const content = checkedContent(call.content);
-  const recipients = parseRecipients(call.to_agent, log.name);
-  if (recipients.length > RECIPIENTS_MAX) {
-    throw new PatchcordError(
-      'invalid_input',
-      `At most ${RECIPIENTS_MAX} recipients at once.`,
-      'Send in several calls.',
-    );
-  }
+  const recipients = recipientsOf(call.to_agent, log);
   const thread = threadSlug(call.thread);
   const replyWithinMs = replyWithin(call.reply_by);
   const gate = await blocked(parts, agent, desk);
@@ -95,13 +95,16 @@ export async function send(
     replyWithinMs,
     ...(thread ? { thread } : {}),
     ...(group ? { group } : {}),
+    ...urgencyOf(call),
   });
   parts.reminders.watch(accepted.dueAtMs);
   const self = formatAddress({ name: agent.name, namespace: log.name });
   const guarded = () => loopGuard(self, parts.hopsMax, thread);
   if (accepted.copies.every((copy) => 'error' in copy && copy.error === 'loop_guard')) throw guarded();
   const sent = await Promise.all(
-    known.map((entry, index) => receiptFor(parts, agent, entry, { copy: accepted.copies[index]!, guarded })),
+    known.map((entry, index) =>
+      receiptFor(parts, agent, entry, { copy: accepted.copies[index]!, guarded, urgency: call.urgency }),
+    ),
   );
   const receipts = resolved.map((entry): SendReceipt => {
     if (entry.error) return { to: entry.to, error: entry.error.view() };
@@ -118,6 +121,14 @@ export async function send(
   };
 }
 
+/** Throws `invalid_name`, and `invalid_input` for too many. */
+function recipientsOf(text: string, { name }: NamespaceLog): Address[] {
+  const recipients = parseRecipients(text, name);
+  if (recipients.length <= RECIPIENTS_MAX) return recipients;
+  const what = `At most ${RECIPIENTS_MAX} recipients at once.`;
+  throw new PatchcordError('invalid_input', what, 'Send in several calls.');
+}
+
 export async function unsend(parts: SendingParts, agent: LocalAgent, text: string): Promise<UnsendResult> {
   const messageId = parseId(text);
   const record = await parts.mail.find(agent.id, messageId);
@@ -131,15 +142,25 @@ export async function unsend(parts: SendingParts, agent: LocalAgent, text: strin
   return { status: await parts.postoffice.takeBack(agent.id, record), message_id: messageId };
 }
 
+/** As it travels: normal is not said. */
+export function urgencyOf({ urgency }: Pick<SendCall, 'urgency'>): Pick<Outgoing, 'urgency'> {
+  return urgency === undefined || urgency === 'normal' ? {} : { urgency };
+}
+
 /** While messages from others are unseen, a send shows them instead: the answer may change what one says. */
 async function blocked(parts: SendingParts, agent: LocalAgent, desk: Desk): Promise<SendResult | undefined> {
-  const total = await desk.unseen();
-  if (total === 0) return undefined;
+  const unseen = await desk.unseenByUrgency();
+  if (!holdsBack(unseen)) return undefined;
   const records = await parts.mail.pending(agent.id, GATE_SHOWN_MAX);
   const pending = await Promise.all(
     records.map((record) => messageView(record, { ...parts, viewer: agent.id })),
   );
-  return { status: 'blocked', receipts: [], pending, pending_total: total };
+  return {
+    status: 'blocked',
+    receipts: [],
+    pending,
+    pending_total: unseen.info + unseen.normal + unseen.steer,
+  };
 }
 
 export function checkedContent(text: string, mayBeEmpty = false): string {
@@ -202,8 +223,13 @@ async function receiptFor(
   parts: SendingParts,
   agent: LocalAgent,
   { to, listing }: { to: string; listing: Listing },
-  { copy, guarded }: { copy: Accepted['copies'][number]; guarded: () => PatchcordError },
+  told: {
+    copy: Accepted['copies'][number];
+    guarded: () => PatchcordError;
+    urgency: SendCall['urgency'];
+  },
 ): Promise<SendReceipt> {
+  const { copy, guarded } = told;
   if ('error' in copy) {
     const full = new PatchcordError(copy.error, `Too much waits for ${to}.`, 'Try again later.');
     return { to, error: (copy.error === 'loop_guard' ? guarded() : full).view() };
@@ -213,8 +239,27 @@ async function receiptFor(
   const waiting = state === 'queued' ? (await parts.mail.find(agent.id, copy.id))?.waiting : undefined;
   const error = waiting && new PatchcordError(waiting, `Not taken yet: ${waitingText(waiting)}.`);
   const lastSeen = listing.lastSeenMs === 0 ? null : isoTime(listing.lastSeenMs);
-  const receipt = { to, message_id: copy.id, state, online: listing.online, last_seen: lastSeen };
+  const receipt: SendReceipt = {
+    to,
+    message_id: copy.id,
+    state,
+    online: listing.online,
+    last_seen: lastSeen,
+    ...(!toSelf && attention(listing, state, told.urgency)),
+  };
   return error ? { ...receipt, error: error.view() } : receipt;
+}
+
+/** Whether the recipient is to be disturbed, as far as is known here; of no use once it was shown. */
+function attention(
+  { state }: Listing,
+  reached: ReceiptState,
+  urgency: SendCall['urgency'] = 'normal',
+): Pick<SendReceipt, 'recipient_state' | 'note'> {
+  if (state === undefined) return {};
+  const isShown = reached === 'read' || reached === 'deferred' || reached === 'replied';
+  const isLeft = !isShown && urgency !== 'info' && !disturbs(urgency, state === 'dnd');
+  return { recipient_state: state, ...(isLeft && { note: DND_NOTE }) };
 }
 
 /** The rung that a message has reached by now, or within a moment when its machine is linked. */

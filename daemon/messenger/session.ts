@@ -8,6 +8,7 @@ import type {
   UnsendCall,
   WaitCall,
 } from '../../protocol/calls.ts';
+import { disturbs, endsWait, type Urgency } from '../../protocol/delivery/wakes.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { parseId } from '../../protocol/ids.ts';
 import {
@@ -34,6 +35,7 @@ import { damageWarning } from '../doctor/store-checks.ts';
 import { listings, nameHolder } from '../directory/listings.ts';
 import type { MailRecord } from '../store/mail-store.ts';
 import { peerOf } from '../store/mail-threads.ts';
+import { awaitedAgent } from './awaited-agent.ts';
 import type { Consumer, Desk } from './desk.ts';
 import { reply } from './replying.ts';
 import { send, unsend, type SendingParts, type Speaker } from './sending.ts';
@@ -98,10 +100,10 @@ export class MachineSession implements Session, Consumer {
   }
 
   async #inbox(call: InboxCall): Promise<InboxResult> {
-    await this.#begin();
+    this.#enter();
     const { mail, directory } = this.#parts;
     const other = this.#desk.otherOwner(this);
-    const records = other ? [] : await this.#desk.show(this);
+    const records = other ? [] : await this.#desk.look(this, { confirms: true });
     const pending = await this.#views(records);
     const deferred = await this.#views(await mail.deferred(this.#agent.id, INBOX_SHOWN_MAX));
     const others = listings(directory, this.#agent.ns).filter(({ name }) => name !== this.#agent.name);
@@ -135,31 +137,36 @@ export class MachineSession implements Session, Consumer {
   }
 
   async #wait(call: WaitCall, signal?: AbortSignal): Promise<WaitResult> {
-    await this.#begin();
+    this.#enter();
+    const awaited = awaitedAgent(this.#parts.directory, this.#agent, call);
     const seconds = Math.min(WAIT_SECONDS_MAX, Math.max(WAIT_SECONDS_MIN, call.timeout_seconds || 0));
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1_000, () => timeout.abort());
     const { signal: released } = this.#released;
     const ends = [timeout.signal, released, this.#stopping, this.#closed.signal, ...(signal ? [signal] : [])];
     const end = AbortSignal.any(ends);
+    const look = (ns: string): void => void (ns === this.#agent.ns && this.#desk.wake());
+    const unwatch = awaited && this.#parts.directory.onPresenceChanged(look);
+    const worksAgain = this.#parts.activity.waiting(this.#agent.id);
     try {
-      for (;;) {
+      for (let confirms = true; ; confirms = false) {
         end.throwIfAborted();
         const { arrivals } = this.#desk;
-        const [record] = await this.#desk.show(this, 1);
-        if (record) {
-          const [message] = await this.#views([record]);
-          const more = await this.#desk.unseen();
-          // Nobody is left to read the answer: the message stays unread.
-          if (signal?.aborted || released.aborted || this.ended) {
-            this.#desk.release(this);
-            end.throwIfAborted();
-          }
-          return { status: 'message', message: message!, more };
+        // What was shown before is read now, in the batch of this look, also when nothing is worth an end.
+        const isWorthIt = endsWait(await this.#desk.unseenByUrgency(), this.#isDnd);
+        const [found] = await this.#desk.look(this, { limit: isWorthIt ? 1 : 0, confirms });
+        const notice = found ? undefined : this.#noticed(awaited);
+        if (notice) return { status: 'notice', notice, more: await this.#desk.unseen() };
+        const record = found ?? (await this.#arrival(arrivals, end));
+        if (!record) continue;
+        const [message] = await this.#views([record]);
+        const more = await this.#desk.unseen();
+        // Nobody is left to read the answer: the message stays unread.
+        if (signal?.aborted || released.aborted || this.ended) {
+          this.#desk.release(this);
+          end.throwIfAborted();
         }
-        const log = this.#parts.directory.logs.get(this.#agent.ns);
-        if (log) this.#parts.directory.assertMember(log);
-        await this.#desk.arrival(this, arrivals, end);
+        return { status: 'message', message: message!, more };
       }
     } catch (error) {
       if (signal?.aborted || !end.aborted) throw error;
@@ -173,8 +180,22 @@ export class MachineSession implements Session, Consumer {
       };
     } finally {
       timer.cancel();
+      unwatch?.();
+      worksAgain();
       this.lastCallAtMs = this.#parts.clock.now();
     }
+  }
+
+  #noticed(awaited: ReturnType<typeof awaitedAgent>): WaitResult['notice'] {
+    const { directory } = this.#parts;
+    const log = directory.logs.get(this.#agent.ns);
+    if (log) directory.assertMember(log);
+    return awaited?.();
+  }
+
+  #arrival(seen: number, signal: AbortSignal): Promise<MailRecord | undefined> {
+    const takes = (urgency: Urgency) => disturbs(urgency, this.#isDnd);
+    return this.#desk.arrival(this, seen, { takes, signal });
   }
 
   async attachment(_call: AttachmentCall): Promise<AttachmentResult> {
@@ -242,18 +263,27 @@ export class MachineSession implements Session, Consumer {
     }
   }
 
+  get #isDnd(): boolean {
+    return this.#parts.directory.agents.get(this.#agent.id)?.dnd === true;
+  }
+
   get #speaker(): Speaker {
     return { agent: this.#agent, byPerson: this.#byPerson };
   }
 
   /** Every call but close: the session must be open, and what it was shown before is read now. */
   async #begin(): Promise<void> {
+    this.#enter();
+    await this.#desk.confirm(this);
+  }
+
+  #enter(): void {
     if (this.#closed.signal.aborted) throw this.#gone();
     if (this.#stopping.aborted) {
       throw new PatchcordError('stopping', 'The daemon is stopping.', 'Call again in a moment.');
     }
     this.lastCallAtMs = this.#parts.clock.now();
-    await this.#desk.confirm(this);
+    this.#parts.activity.called(this.#agent.id);
   }
 
   #gone(): PatchcordError {

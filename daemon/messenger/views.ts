@@ -50,6 +50,7 @@ export async function messageView(
     ...(message.reply_to ? { reply_to: message.reply_to } : {}),
     ...replyBy(viewer, record, thread),
     ...(message.group ? { group_id: message.group } : {}),
+    ...(message.urgency ? { urgency: message.urgency } : {}),
     status,
     ...(received && status === 'pending' && record.shownAtMs !== undefined ? { seen_before: true } : {}),
     ...(record.held && status === 'held'
@@ -73,7 +74,7 @@ function replyBy(
 }
 
 export function agentView(listing: Listing, namespace: string): AgentView {
-  const { name, label, client, platform, online, lastSeenMs } = listing;
+  const { name, label, client, platform, online, lastSeenMs, state, status, project, branch } = listing;
   return {
     agent: formatAddress({ name, namespace }),
     namespace,
@@ -82,5 +83,9 @@ export function agentView(listing: Listing, namespace: string): AgentView {
     platform,
     online,
     last_seen: lastSeenMs === 0 ? null : isoTime(lastSeenMs),
+    ...(state && { state }),
+    ...(status !== undefined && { status }),
+    ...(project !== undefined && { project }),
+    ...(branch !== undefined && { branch }),
   };
 }

@@ -2,6 +2,7 @@ import type { Connection } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { deadline } from './deadline.ts';
+import type { Tried } from './network.ts';
 
 /** Opens one encrypted connection to one multiaddr. */
 export type DialOne = (address: string, signal: AbortSignal) => Promise<Connection>;
@@ -33,8 +34,7 @@ export function dialFirst(
 ): Promise<Connection> {
   const { promise, resolve, reject } = Promise.withResolvers<Connection>();
   const race = new AbortController();
-  const failures: string[] = [];
-  const causes: unknown[] = [];
+  const failures: Failure[] = [];
   let started = 0;
   let timer: Timer | undefined;
 
@@ -44,16 +44,15 @@ export function dialFirst(
     race.abort(new Error('no longer needed'));
     settle();
   };
-  const onAbort = (): void => finish(() => reject(unreachable([`given up: ${text(signal.reason)}`], [])));
+  const onAbort = (): void => finish(() => reject(unreachable([], `given up: ${text(signal.reason)}`)));
   const won = (connection: Connection): void => {
     if (race.signal.aborted) connection.abort(new Error('another address was faster'));
     else finish(() => resolve(connection));
   };
   const lost = (address: string, error: unknown): void => {
     if (race.signal.aborted) return;
-    causes.push(error);
-    failures.push(`${address.replace(/\/p2p\/.*/, '')}: ${text(error)}`);
-    if (failures.length === addresses.length) finish(() => reject(unreachable(failures, causes)));
+    failures.push({ address, error: text(error), cause: error });
+    if (failures.length === addresses.length) finish(() => reject(unreachable(failures)));
     else startNext();
   };
   const startNext = (): void => {
@@ -66,7 +65,7 @@ export function dialFirst(
   };
 
   if (signal.aborted) onAbort();
-  else if (addresses.length === 0) finish(() => reject(unreachable(['no usable address'], [])));
+  else if (addresses.length === 0) finish(() => reject(unreachable([], 'no usable address')));
   else {
     signal.addEventListener('abort', onAbort, { once: true });
     startNext();
@@ -89,6 +88,27 @@ async function attempt(
   } finally {
     limit.cancel();
   }
+}
+
+/** How one address failed. */
+interface Failure extends Tried {
+  cause: unknown;
+}
+
+/** What each address came to, behind the error that says it in one line. */
+class DialFailure extends AggregateError {
+  readonly tried: readonly Tried[];
+
+  constructor(failures: readonly Failure[]) {
+    super(failures.map(({ cause }) => cause));
+    this.tried = failures.map(({ address, error }) => ({ address, error }));
+  }
+}
+
+/** What the addresses came to, of an error that dialFirst threw; of others nothing is known. */
+export function triedOf(error: unknown): readonly Tried[] {
+  const cause = error instanceof PatchcordError ? error.cause : undefined;
+  return cause instanceof DialFailure ? cause.tried : [];
 }
 
 /** The first outcome of up to three dials of one address. */
@@ -128,9 +148,11 @@ export function isUnreachableHere(error: unknown): boolean {
   return causes.length > 0 && causes.every((cause) => UNREACHABLE_HERE.test(text(cause)));
 }
 
-function unreachable(failures: readonly string[], causes: readonly unknown[]): PatchcordError {
-  const message = `Could not connect: ${failures.join('; ').slice(0, 400)}.`;
-  return new PatchcordError('peer_unreachable', message, '', { cause: new AggregateError(causes) });
+function unreachable(failures: readonly Failure[], why?: string): PatchcordError {
+  const told = failures.map(({ address, error }) => `${address.replace(/\/p2p\/.*/, '')}: ${error}`);
+  const said = [...told, ...(why === undefined ? [] : [why])].join('; ').slice(0, 400);
+  const cause = new DialFailure(failures);
+  return new PatchcordError('peer_unreachable', `Could not connect: ${said}.`, '', { cause });
 }
 
 function text(error: unknown): string {

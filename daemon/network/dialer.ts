@@ -1,7 +1,8 @@
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { relayOf } from './addresses.ts';
 import type { LinkStatus } from './network.ts';
-import { isUnreachableHere } from './dial.ts';
+import { isUnreachableHere, triedOf } from './dial.ts';
 import { countedFailures, dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
 
 /** Peers that are dialled at the same time; the others wait their turn. */
@@ -32,6 +33,10 @@ interface Target {
   linkedMs?: number;
   nudgedMs?: number;
   lastError?: string;
+  /** What the last attempt met. */
+  tried?: LinkStatus['tried'];
+  /** When it would not link. */
+  refusedAtMs?: number;
   timer?: Timer;
   attempt?: AbortController;
 }
@@ -75,6 +80,8 @@ export class Dialer {
     target.attempts = 0;
     target.linkedMs = this.#options.clock.elapsed();
     delete target.lastError;
+    delete target.tried;
+    delete target.refusedAtMs;
   }
 
   /** The link with this machine broke after so long. */
@@ -101,13 +108,30 @@ export class Dialer {
     this.#restart(peerId, target);
   }
 
+  /** It was reached and would not link. */
+  refused(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target !== undefined) target.refusedAtMs = this.#options.clock.now();
+  }
+
   statuses(): LinkStatus[] {
     const statuses: LinkStatus[] = [];
-    for (const [peerId, { attempts, lastError }] of this.#targets) {
+    for (const [peerId, { attempts, addresses, lastError, tried, refusedAtMs }] of this.#targets) {
       const address = this.#options.linkAddress(peerId);
-      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts });
-      else if (lastError === undefined) statuses.push({ peerId, up: false, attempts });
-      else statuses.push({ peerId, up: false, attempts, lastError });
+      if (address !== undefined) {
+        const relay = relayOf(address);
+        const way = { address, ...(relay !== undefined && { relay }) };
+        statuses.push({ peerId, up: true, ...way, attempts, addresses });
+      } else
+        statuses.push({
+          peerId,
+          up: false,
+          attempts,
+          addresses,
+          ...(lastError !== undefined && { lastError }),
+          ...(tried && tried.length > 0 && { tried }),
+          ...(refusedAtMs !== undefined && { refusedAtMs }),
+        });
     }
     return statuses;
   }
@@ -173,6 +197,8 @@ export class Dialer {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       failure = { reason, cheap: isUnreachableHere(error) };
+      const atMs = this.#options.clock.now();
+      target.tried = triedOf(error).map((one) => ({ ...one, atMs }));
     }
     this.#running -= 1;
     // An attempt that was called off has been replaced by whatever called it off.

@@ -35,6 +35,8 @@ export interface Network {
    * one request of protocol/ticket.ts, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
    */
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
+  /** This machine has open invites until then, by its clock: relays let strangers through to it. */
+  expectGuests?(untilMs: number): void;
   /** Tells all who listen to a topic, near and far, perhaps; without it there is no gossip on this network. */
   publish?(topic: string, data: Uint8Array): void;
   /** The topics to listen to, replacing those before. */
@@ -51,8 +53,14 @@ export interface NetworkHandlers {
   admits(peerId: string): boolean;
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
   admitsJoin(peerId: string): boolean;
+  /** Whether this machine passes bytes on between members that cannot reach each other. */
+  relays?(): boolean;
+  /** Whether two machines are members of one namespace that this machine is a member of. */
+  mayRelay?(from: string, to: string): boolean;
+  /** {@link Network.addresses} says something else than before. */
+  addressesChanged?(): void;
   /** A link is up, both hellos seen. */
-  linkUp(peerId: string, link: { window: Window; boot: string; address: string; epoch?: number }): void;
+  linkUp(peerId: string, link: LinkUp): void;
   linkDown(peerId: string, reason: string): void;
   /** A peer was reached and would not link: it may know of a removal that this machine has not heard of. */
   refused(peerId: string): void;
@@ -67,6 +75,16 @@ export interface NetworkHandlers {
   join(peerId: string, request: Uint8Array): Promise<Uint8Array>;
 }
 
+/** A link that is up. */
+export interface LinkUp {
+  window: Window;
+  boot: string;
+  address: string;
+  epoch?: number;
+  /** The other machine's clock when it said hello. */
+  atMs?: number;
+}
+
 /** How much may be unacknowledged: parcels sent and not yet answered by `ack` or `refuse`. */
 export interface Window {
   frames: number;
@@ -78,7 +96,23 @@ export interface LinkStatus {
   up: boolean;
   /** The address in use, when up. */
   address?: string;
+  /** The machine that passes the link's bytes on, when one does. */
+  relay?: string;
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
+  /** Round trip of the last probe, in milliseconds, where there was one. */
+  rttMs?: number;
+  /** Where it is dialled, in no order. */
+  addresses?: readonly string[];
+  /** What the last attempt met at each address that it came to, when down. */
+  tried?: readonly (Tried & { atMs: number })[];
+  /** When it was reached last and would not link, when down. */
+  refusedAtMs?: number;
+}
+
+/** What one address came to. */
+export interface Tried {
+  address: string;
+  error: string;
 }

@@ -1,9 +1,18 @@
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import { hex } from '../../protocol/digest.ts';
 import { openEnvelope, readAddress } from '../../protocol/envelope.ts';
 import { asPatchcordError, PatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { envelopeHash } from '../../protocol/held-receipt.ts';
-import { isAddressed, type Addressed, type Doubts, type Letter, type Told } from '../../protocol/letter.ts';
+import {
+  isAddressed,
+  type Addressed,
+  type Doubts,
+  type Letter,
+  type Message,
+  type Told,
+  type Void,
+} from '../../protocol/letter.ts';
 import { receiptOf, signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock } from '../clock.ts';
@@ -11,7 +20,7 @@ import type { Directory } from '../directory/directory.ts';
 import { lives, lostName } from '../directory/listings.ts';
 import type { Log } from '../log.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
-import type { MailStore, OutboxEntry, Released } from '../store/mail-store.ts';
+import type { Arrived, MailStore, OutboxEntry, Received, Released } from '../store/mail-store.ts';
 import { WhenDue } from '../when-due.ts';
 import { CarriedMail } from './carried.ts';
 
@@ -36,6 +45,14 @@ export interface Relayed {
   told: boolean;
 }
 
+/** Sessions that wait for a message get it from the batch that stores it. */
+export interface HandOff {
+  /** Asked within that batch. Who says yes is told by `onReleased`, or by `disclaim`. */
+  claim(agent: string, number: number, urgency: Urgency): boolean;
+  /** The batch failed. */
+  disclaim(agent: string, number: number): void;
+}
+
 export interface ArrivalParts {
   mail: MailStore;
   directory: Directory;
@@ -53,6 +70,7 @@ export interface ArrivalParts {
   onReceipt: (receipt: Receipt) => void;
   /** Called for what became visible to an agent of this machine. */
   onReleased: (released: readonly Released[]) => void;
+  handOff: HandOff;
   /** The outbox for that machine has something new. */
   appended: (machine: string) => void;
 }
@@ -73,6 +91,7 @@ export class Arrivals {
   readonly #onSettled: ArrivalParts['onSettled'];
   readonly #onReceipt: ArrivalParts['onReceipt'];
   readonly #onReleased: ArrivalParts['onReleased'];
+  readonly #handOff: HandOff;
   readonly #appended: ArrivalParts['appended'];
   /** Hashes in hex. */
   readonly #taken = new Set<string>();
@@ -90,6 +109,7 @@ export class Arrivals {
     this.#onSettled = parts.onSettled;
     this.#onReceipt = parts.onReceipt;
     this.#onReleased = parts.onReleased;
+    this.#handOff = parts.handOff;
     this.#appended = parts.appended;
     this.#gaps = new WhenDue({ ...parts, what: 'giving up gaps', run: () => this.#giveUpGaps() });
   }
@@ -194,13 +214,28 @@ export class Arrivals {
       const { receipt, told } = await this.#mail.receiveUnsend({ ns, machine, letter, nowMs, relayedIn });
       return { answer: { t: 'ack', n, receipt }, told };
     }
-    const received = await this.#mail.receive({ ns, machine, letter, nowMs, relayedIn });
+    const received = await this.#receive({ ns, machine, letter, nowMs, relayedIn });
     if (!received.taken) {
       return { answer: { t: 'refuse', n, code: received.code, retry: received.retry }, told: false };
     }
     if (received.gapDueAtMs !== undefined) this.#gaps.at(received.gapDueAtMs);
     if (received.released.length > 0) this.#onReleased(received.released);
     return { answer: { t: 'ack', n, receipt: received.receipt }, told: received.told };
+  }
+
+  async #receive(arrival: Arrived<Message | Void>): Promise<Received> {
+    const claims: [agent: string, number: number][] = [];
+    const handOff = (agent: string, number: number, urgency: Urgency) => {
+      const isClaimed = this.#handOff.claim(agent, number, urgency);
+      if (isClaimed) claims.push([agent, number]);
+      return isClaimed;
+    };
+    try {
+      return await this.#mail.receive({ ...arrival, handOff });
+    } catch (error) {
+      for (const [agent, number] of claims) this.#handOff.disclaim(agent, number);
+      throw error;
+    }
   }
 
   /** What a machine that was restored asks, and what it is told. */

@@ -1,7 +1,13 @@
-import { newCourier, stepCourier, type Courier, type CourierEvent } from '../../protocol/delivery/courier.ts';
+import {
+  newCourier,
+  stepCourier,
+  takesNext,
+  type Courier,
+  type CourierEvent,
+} from '../../protocol/delivery/courier.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
-import type { MailStore, OutboxEntry } from '../store/mail-store.ts';
+import type { Appended, MailStore, OutboxEntry } from '../store/mail-store.ts';
 
 /** Entries and bytes that one load brings into memory. */
 const LOAD_ENTRIES = 64;
@@ -59,8 +65,14 @@ export class CourierRun {
     this.#step({ type: 'link-down' });
   }
 
-  appended(): void {
-    this.#step({ type: 'appended' });
+  /** The outbox got new entries; `only` is all of them, if that is known. */
+  appended(only?: Appended): void {
+    if (!only) return this.#step({ type: 'appended' });
+    const { entry, previous } = only;
+    const next = { number: entry.number, sizeBytes: entry.sizeBytes, previous };
+    const isTaken = this.#wants(entry) && takesNext(this.#courier, next);
+    if (isTaken) this.#bodies.set(entry.number, entry);
+    this.#step({ type: 'appended', ...(isTaken && { next }) });
   }
 
   settled(number: number): void {

@@ -2,6 +2,7 @@ import { sealEnvelope } from '../../protocol/envelope.ts';
 import { asPatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { isAddressed } from '../../protocol/letter.ts';
+import { RECEIPTS_GATHER_MS } from '../../protocol/limits.ts';
 import { isUsable } from '../../protocol/prekey.ts';
 import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
@@ -14,6 +15,7 @@ import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
 import type { HeldStore } from '../store/held-store.ts';
 import type {
   Accepted,
+  Appended,
   MailRecord,
   MailStore,
   Mark,
@@ -22,7 +24,7 @@ import type {
   Released,
   Settled,
 } from '../store/mail-store.ts';
-import { Arrivals, type ParcelAnswer } from './arrivals.ts';
+import { Arrivals, type HandOff, type ParcelAnswer } from './arrivals.ts';
 import type { CarriedMail } from './carried.ts';
 import { CourierRun } from './courier-run.ts';
 import { Deposits, withdrawalOf } from './deposits.ts';
@@ -32,6 +34,7 @@ import { assertReceiptFor } from './receipt-for.ts';
 import { Resyncs } from './resync.ts';
 import { Settlements } from './settlements.ts';
 import { Slices } from './slices.ts';
+import { WhenDue } from '../when-due.ts';
 import { takeBack } from './taking-back.ts';
 
 /** Refusals for now that may last: the sender is to see them. */
@@ -64,6 +67,7 @@ export class Postoffice {
   readonly #bootSecret: Uint8Array;
   readonly #slices: Slices;
   readonly #resyncs: Resyncs;
+  readonly #receipts: WhenDue;
   /** Links that take no mail yet: nothing can be sealed to a machine without its prekey, or more is to go before. */
   readonly #unready = new Map<string, Window>();
 
@@ -84,6 +88,7 @@ export class Postoffice {
     retentionMs: number;
     /** Called for what became visible to an agent of this machine. */
     onReleased: (released: readonly Released[]) => void;
+    handOff: HandOff;
   }) {
     this.#mail = parts.mail;
     this.#network = parts.network;
@@ -97,6 +102,7 @@ export class Postoffice {
     this.#bootSecret = parts.random.bytes(32);
     this.#slices = new Slices(parts.clock, parts.log);
     this.settlements = new Settlements(parts.clock);
+    this.#receipts = new WhenDue({ ...parts, what: 'telling what was read', run: () => this.#tellRead() });
     this.mailbox = new Mailbox(parts);
     this.#arrivals = new Arrivals({
       ...parts,
@@ -141,9 +147,11 @@ export class Postoffice {
     this.mailbox.start();
     this.#deposits.update();
     this.outboxEnds.start();
+    await this.#receipts.now();
   }
 
   stop(): void {
+    this.#receipts.stop();
     this.#resyncs.stop();
     this.outboxEnds.stop();
     this.#deposits.stop();
@@ -157,7 +165,9 @@ export class Postoffice {
     // What is older goes first.
     for (const { machine } of outgoing.copies) await this.#resyncs.running(machine);
     const accepted = await this.#mail.accept({ ...outgoing, boot: this.#boot });
-    this.#appended({ machines: [...new Set(outgoing.copies.map((copy) => copy.machine))] });
+    const machines = [...new Set(outgoing.copies.map((copy) => copy.machine))];
+    // One that also marks a message may have queued a receipt.
+    this.#appended({ machines, ...(outgoing.mark ? {} : { queued: accepted.queued }) });
     return accepted;
   }
 
@@ -165,8 +175,22 @@ export class Postoffice {
     this.#appended(await this.#mail.mark(agent, mark, this.#boot, this.#clock.now()));
   }
 
-  async confirm(agent: string, numbers: readonly number[]): Promise<void> {
-    this.#appended(await this.#mail.confirm(agent, numbers, this.#boot, this.#clock.now()));
+  /** Tells senders soon what was read. */
+  tellRead(): void {
+    this.#receipts.at(this.#clock.now() + RECEIPTS_GATHER_MS);
+  }
+
+  /** Queues what is owed to senders now; what fails is done later. */
+  async readTold(): Promise<void> {
+    await this.#receipts.now();
+  }
+
+  async #tellRead(): Promise<undefined> {
+    for (;;) {
+      const told = await this.#mail.tellRead(this.#boot, this.#clock.now());
+      if (told.machines.length > 0) this.#appended(told);
+      if (!told.more) return;
+    }
   }
 
   /** Takes a message back, waiting a few seconds for the recipient's machine to say whether it was in time. */
@@ -346,8 +370,12 @@ export class Postoffice {
     return machine === this.#signer.peerId || this.#directory.linked.has(machine);
   }
 
-  #appended({ machines }: { machines: readonly string[] }): void {
-    for (const machine of machines) this.#courier(machine).appended();
+  /** `queued` is all that the outbox got, if that is known. */
+  #appended({ machines, queued }: { machines: readonly string[]; queued?: readonly Appended[] }): void {
+    for (const machine of machines) {
+      const [only, ...others] = queued?.filter((one) => one.machine === machine) ?? [];
+      this.#courier(machine).appended(others.length === 0 ? only : undefined);
+    }
     const away = machines.filter((machine) => !this.#isUp(machine));
     if (away.length > 0) this.#deposits.update(away);
     // For a machine that was removed meanwhile: nobody will take it.

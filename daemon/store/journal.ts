@@ -3,8 +3,11 @@ import type { BatchMarks } from './batch-marks.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
 import type { RecordSeal } from './record-seal.ts';
 
-/** Bounds of what is kept in memory of committed records. */
-const RECENT_MAX = 2_000;
+/**
+ * Bounds of what is kept in memory of committed records: those of the messages that are on their way. V8 lets tens of
+ * megabytes of what falls out of a larger cache lie about.
+ */
+const RECENT_MAX = 256;
 const RECENT_SIZE_BYTES_MAX = 4_096;
 /** Where the bytes of records that do not open are kept. */
 export const QUARANTINE = 'quarantine/';
@@ -196,7 +199,8 @@ class JournalTx implements CareTx {
   }
 
   async get<T>(key: string): Promise<T | undefined> {
-    const bytes = await this.#bytes(key);
+    const written = this.#written(key);
+    const bytes = written ? written.value : await this.#kv.get(key);
     return bytes && this.#opened<T>(key, bytes);
   }
 
@@ -225,8 +229,12 @@ class JournalTx implements CareTx {
   }
 
   async #bytes(key: string): Promise<Uint8Array | undefined> {
-    const written = this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
+    const written = this.#written(key);
     return written ? written.value : this.#kv.get(key);
+  }
+
+  #written(key: string): KvOperation | undefined {
+    return this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
   }
 
   async #entries(range: KvRange): Promise<[key: string, bytes: Uint8Array][]> {

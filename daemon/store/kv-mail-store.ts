@@ -15,7 +15,7 @@ import {
   takeBack,
   unsendAsked,
 } from './mail-outgoing.ts';
-import { confirm, mark, show, type SignReceipt } from './mail-reading.ts';
+import { confirm, mark, show, tellRead, type SignReceipt } from './mail-reading.ts';
 import { giveUpDoubts, takeAsked } from './mail-doubts.ts';
 import { beginEpoch, resync, stepEpoch } from './mail-epoch.ts';
 import { remind } from './mail-obligations.ts';
@@ -39,7 +39,12 @@ import { readThread, resetChains } from './mail-threads.ts';
 export function createKvMailStore(journal: Journal, signer: Signer, newNotice: NewNotice): MailStore {
   const sign: SignReceipt = (receipt, epoch) =>
     signReceipt(epoch === 0 ? receipt : { ...receipt, epoch }, signer);
-  return { ...writes(journal, sign, newNotice), ...epochs(journal, signer.peerId), ...reads(journal) };
+  return {
+    ...writes(journal, sign, newNotice),
+    ...readings(journal, sign),
+    ...epochs(journal, signer.peerId),
+    ...reads(journal),
+  };
 }
 
 type Writes =
@@ -59,8 +64,6 @@ type Writes =
   | 'giveUpGaps'
   | 'remind'
   | 'resetChains'
-  | 'show'
-  | 'confirm'
   | 'takeBack';
 
 function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick<MailStore, Writes> {
@@ -123,10 +126,23 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
     giveUpGaps: (nowMs) => transact((tx) => giveUpGaps(tx, nowMs)),
     remind: (nowMs) => transact((tx) => remind(tx, nowMs, newNotice)),
     resetChains: (agent, slug) => transact((tx) => resetChains(tx, agent, slug)),
-    show: (agent, limit, except, nowMs) => transact((tx) => show(tx, agent, limit, except, nowMs)),
-    confirm: (agent, numbers, boot, nowMs) =>
-      transact(async (tx) => ({ machines: await confirm(tx, agent, numbers, { sign, boot, nowMs }) })),
     takeBack: (request) => transact((tx) => takeBack(tx, request)),
+  };
+}
+
+type Readings = 'show' | 'confirm' | 'look' | 'tellRead';
+
+function readings(journal: Journal, sign: SignReceipt): Pick<MailStore, Readings> {
+  const transact = <T>(decide: (tx: Tx) => Promise<T>) => journal.transact(decide);
+  return {
+    show: (agent, limit, except, nowMs) => transact((tx) => show(tx, agent, limit, except, nowMs)),
+    confirm: (agent, numbers, nowMs) => transact((tx) => confirm(tx, agent, numbers, nowMs)),
+    look: ({ agent, read, limit, except, nowMs }) =>
+      transact(async (tx) => {
+        const { owed } = await confirm(tx, agent, read, nowMs);
+        return { records: await show(tx, agent, limit, except, nowMs), owed };
+      }),
+    tellRead: (boot, nowMs) => transact((tx) => tellRead(tx, { sign, boot, nowMs })),
   };
 }
 
@@ -169,7 +185,7 @@ function epochs(journal: Journal, self: string): Pick<MailStore, Epochs> {
   };
 }
 
-function reads(journal: Journal): Omit<MailStore, Writes | Epochs> {
+function reads(journal: Journal): Omit<MailStore, Writes | Readings | Epochs> {
   const listed = async (status: 'pending' | 'deferred', agent: string, limit: number) => {
     const entries = await journal.range({ ...below(`${status}/${agent}/`), limit });
     const numbers = entries.map(([entryKey]) => numberOf(entryKey));
@@ -189,8 +205,14 @@ function reads(journal: Journal): Omit<MailStore, Writes | Epochs> {
     pending: (agent, limit) => listed('pending', agent, limit),
     deferred: (agent, limit) => listed('deferred', agent, limit),
     tally: async (agent) => {
-      const { pending, deferred, doubt = 0 } = await readTally(journal, agent);
-      return { pending, deferred, ...(doubt > 0 && { doubt }) };
+      const { pending, deferred, doubt = 0, info = 0, steer = 0 } = await readTally(journal, agent);
+      return {
+        pending,
+        deferred,
+        ...(doubt > 0 && { doubt }),
+        ...(info > 0 && { info }),
+        ...(steer > 0 && { steer }),
+      };
     },
     find: async (agent, messageId) => {
       const known = await journal.get<Known>(key.known(agent, messageId));

@@ -5,7 +5,7 @@ import type { Tx } from './journal.ts';
 import { takeAway } from './mail-incoming.ts';
 import { below, key, numberOf, queue, readTally, type Known } from './mail-records.ts';
 import type { Asked, MailRecord, Released } from './mail-store.ts';
-import { leaveUnread } from './mail-unread.ts';
+import { leaveUnread, withUrgent } from './mail-unread.ts';
 
 /**
  * What a restored machine has unread and may have shown, each function within one transaction. Only the sender's
@@ -43,7 +43,8 @@ export async function moveToDoubt(
     tx.put(key.doubt(agent, number), nowMs);
     tx.put(key.history(agent, number), { ...record, doubt: true } satisfies MailRecord);
     const tally = await readTally(tx, agent);
-    tx.put(key.tally(agent), { ...tally, pending: tally.pending - 1, doubt: (tally.doubt ?? 0) + 1 });
+    const counts = { ...tally, pending: tally.pending - 1, doubt: (tally.doubt ?? 0) + 1 };
+    tx.put(key.tally(agent), withUrgent(counts, message.urgency, -1));
     const question = asked.get(`${machine} ${ns}`) ?? { machine, ns, messages: [] };
     question.messages.push({ id: message.id, from: message.from.id, to: agent });
     asked.set(`${machine} ${ns}`, question);
@@ -132,7 +133,8 @@ async function showAgain(tx: Tx, agent: string, record: MailRecord, nowMs: numbe
   tx.delete(key.doubt(agent, record.number));
   tx.put(key.pending(agent, record.number), true);
   const tally = await readTally(tx, agent);
-  tx.put(key.tally(agent), { ...tally, doubt: (tally.doubt ?? 1) - 1, pending: tally.pending + 1 });
+  const counts = { ...tally, doubt: (tally.doubt ?? 1) - 1, pending: tally.pending + 1 };
+  tx.put(key.tally(agent), withUrgent(counts, record.message.urgency, 1));
   const shownAtMs = record.shownAtMs ?? nowMs;
   tx.put(key.history(agent, record.number), { ...rest, shownAtMs } satisfies MailRecord);
   return { agent, messageId: record.message.id };

@@ -165,7 +165,8 @@ async function sendAgain(
   const letter: Message = placedAt(message, place);
   if (!entry || !neverLeft(entry)) letter.again = true;
   const atMs = entry?.atMs ?? nowMs;
-  const number = await queue(tx, { machine, ns, letter, agent: message.from.id, boot, atMs, again: true });
+  const again = { machine, ns, letter, agent: message.from.id, boot, atMs, again: true as const };
+  const { number } = (await queue(tx, again)).entry;
   tx.put(historyKey, { ...record, message: letter, outbox: number } satisfies MailRecord);
   return entry ? { replaced: entry.number } : {};
 }

@@ -21,6 +21,7 @@ import {
 import { watchAnswer } from './mail-obligations.ts';
 import type { Arrived, MailRecord, OutboxEntry, ReceiptTaken, Released } from './mail-store.ts';
 import { isGone, joinThread, leaveThread } from './mail-threads.ts';
+import { tellMove } from './mail-reading.ts';
 import { hasRoomFor, leaveUnread, withUnread } from './mail-unread.ts';
 
 /** What arrives from other machines, each function within one transaction. */
@@ -52,14 +53,14 @@ export async function place(tx: Tx, arrival: Arrived<Message | Void>): Promise<P
     await releaseHeld(tx, agent, sender, held.seq, { nowMs, missingBefore }, released);
   }
   const state = placed ? await knownState(tx, letter) : isVoid ? 'unsent' : 'delivered';
-  const { ns, machine } = arrival;
+  const { ns, machine, handOff } = arrival;
   const taken: HeldRecord = { letter: isVoid ? asVoid(letter) : letter, ns, machine };
   if (verdict.verdict === 'hold') {
     tx.put(key.held(agent, sender, seq), taken);
     const mark: Known = { peer: sender, number: 0, heldSeq: seq };
     if (!placed) tx.put(key.known(agent, id), isVoid ? { ...mark, void: { placed: true } } : mark);
   } else {
-    await release(tx, taken, { nowMs, late: verdict.verdict === 'late' }, released);
+    await release(tx, taken, { nowMs, late: verdict.verdict === 'late', handOff }, released);
     const freed = verdict.verdict === 'release' ? verdict.freed : [];
     for (const held of freed) await releaseHeld(tx, agent, sender, held.seq, { nowMs }, released);
   }
@@ -228,7 +229,12 @@ async function releaseHeld(
 async function release(
   tx: Tx,
   { letter, ns, machine }: HeldRecord,
-  circumstances: { nowMs: number; late?: boolean; missingBefore?: number },
+  circumstances: {
+    nowMs: number;
+    late?: boolean;
+    missingBefore?: number;
+    handOff?: Arrived<unknown>['handOff'];
+  },
   released: Released[],
 ): Promise<void> {
   const [agent, sender] = [letter.to.id, letter.from.id];
@@ -244,7 +250,7 @@ async function release(
     tx.put(key.known(agent, letter.id), { peer: sender, number: 0 } satisfies Known);
     return;
   }
-  const { nowMs, late, missingBefore } = circumstances;
+  const { nowMs, late, missingBefore, handOff } = circumstances;
   const movedFrom = await arriveFrom(tx, agent, letter.from.name, machine);
   const tally = await readTally(tx, agent);
   const number = tally.number + 1;
@@ -261,13 +267,21 @@ async function release(
     ...(missingBefore ? { missingBefore } : {}),
     ...(movedFrom === undefined ? {} : { movedFrom }),
   });
-  tx.put(key.history(agent, number), record);
+  // Behind what is unread already nothing is handed on, lest it be seen first.
+  const isHanded = tally.pending === 0 && handOff?.(agent, number, letter.urgency ?? 'normal') === true;
+  if (isHanded && record.shownAtMs === undefined) await tellMove(tx, agent, record);
+  tx.put(key.history(agent, number), isHanded ? { ...record, shownAtMs: record.shownAtMs ?? nowMs } : record);
   tx.put(key.pending(agent, number), true);
   tx.put(key.known(agent, letter.id), { peer: sender, number } satisfies Known);
   tx.put(key.tally(agent), await withUnread(tx, { ...tally, number }, letter));
   if (letter.reply_to) await markReplied(tx, agent, letter);
   const dueAtMs = watchAnswer(tx, agent, record);
-  released.push({ agent, messageId: letter.id, ...(dueAtMs === undefined ? {} : { dueAtMs }) });
+  released.push({
+    agent,
+    messageId: letter.id,
+    ...(dueAtMs === undefined ? {} : { dueAtMs }),
+    ...(isHanded ? { handed: record } : {}),
+  });
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Message, Party } from '../../protocol/letter.ts';
 import { key, readTally, type Known } from './mail-records.ts';
 import type { Tx } from './journal.ts';
 import type { MailRecord, NoticeKind, Released } from './mail-store.ts';
@@ -19,32 +20,74 @@ export async function notify(
   about: MailRecord,
   notice: { kind: NoticeKind; text: string; make: NewNotice },
 ): Promise<Released> {
-  const { id, nowMs } = notice.make();
-  const { message } = about;
+  const { kind, text, make } = notice;
+  const { message, ns, machine } = about;
   const name = message.from.id === agent ? message.from.name : message.to.name;
+  const { id, nowMs } = make();
+  // The message can be looked up for as long as the notice.
+  tx.put(key.history(agent, about.number), { ...about, endedAtMs: nowMs } satisfies MailRecord);
+  return write(
+    tx,
+    { id: agent, name },
+    {
+      id,
+      nowMs,
+      ns,
+      machine,
+      text,
+      thread: message.thread,
+      notice: { kind, about: message.id, peer: peerOf(agent, about) },
+    },
+  );
+}
+
+/** Puts a notice about another agent's presence into an agent's inbox; `about` is that one's address. */
+export async function notifyOfPresence(
+  tx: Tx,
+  agent: Party,
+  told: { ns: string; machine: string; about: string; text: string; make: NewNotice },
+): Promise<Released> {
+  const { ns, machine, about, text, make } = told;
+  const notice = { kind: 'watch', about, peer: NOBODY } as const;
+  return write(tx, agent, { ...make(), ns, machine, text, thread: undefined, notice });
+}
+
+async function write(
+  tx: Tx,
+  to: Party,
+  parts: {
+    id: string;
+    nowMs: number;
+    ns: string;
+    machine: string;
+    text: string;
+    thread: Message['thread'];
+    notice: NonNullable<MailRecord['notice']>;
+  },
+): Promise<Released> {
+  const { id, nowMs, ns, machine, text, thread, notice } = parts;
+  const agent = to.id;
   const tally = await readTally(tx, agent);
   const record: MailRecord = {
     number: tally.number + 1,
     direction: 'received',
-    ns: about.ns,
+    ns,
     message: {
       k: 'message',
       id,
       seq: 1,
       from: { id: NOBODY, name: 'patchcord' },
-      to: { id: agent, name },
-      content: notice.text,
+      to,
+      content: text,
       sent_at: nowMs,
-      ...(message.thread ? { thread: message.thread } : {}),
+      ...(thread ? { thread } : {}),
     },
-    machine: about.machine,
+    machine,
     status: 'pending',
     acceptedAtMs: nowMs,
-    notice: { kind: notice.kind, about: message.id, peer: peerOf(agent, about) },
+    notice,
   };
   tx.put(key.history(agent, record.number), record);
-  // The message can be looked up for as long as the notice.
-  tx.put(key.history(agent, about.number), { ...about, endedAtMs: nowMs } satisfies MailRecord);
   tx.put(key.pending(agent, record.number), true);
   tx.put(key.known(agent, id), { peer: NOBODY, number: record.number } satisfies Known);
   tx.put(key.tally(agent), { ...tally, number: record.number, pending: tally.pending + 1 });

@@ -20,6 +20,7 @@ import {
 } from './mail-records.ts';
 import type {
   Accepted,
+  Appended,
   Expired,
   MailRecord,
   Outgoing,
@@ -45,10 +46,11 @@ export async function accept(tx: Tx, outgoing: Outgoing): Promise<Accepted> {
     outgoing.thread && first ? await threadToSend(tx, from.id, outgoing.thread, first.id) : undefined;
   const known = replyTo === undefined ? undefined : await tx.get<Known>(key.known(from.id, replyTo));
   const answered = known?.number ? await tx.get<MailRecord>(key.history(from.id, known.number)) : undefined;
-  const accepted: Accepted = { thread, copies: [] };
+  const accepted: Accepted = { thread, copies: [], queued: [] };
   for (const copy of outgoing.copies) {
-    const { hops, ...kept } = await acceptCopy(tx, outgoing, copy, { thread, answered });
+    const { hops, queued, ...kept } = await acceptCopy(tx, outgoing, copy, { thread, answered });
     accepted.copies.push(kept);
+    if (queued) accepted.queued.push(queued);
     const left = (outgoing.hopsMax ?? Infinity) - hops;
     if (left < HOPS_WARNED) accepted.hopsLeft = Math.max(0, Math.min(left, accepted.hopsLeft ?? left));
   }
@@ -66,7 +68,7 @@ async function acceptCopy(
   outgoing: Outgoing,
   copy: Outgoing['copies'][number],
   context: { thread: ThreadRecord | undefined; answered: MailRecord | undefined },
-): Promise<Accepted['copies'][number] & { hops: number }> {
+): Promise<Accepted['copies'][number] & { hops: number; queued?: Appended | undefined }> {
   const { from, nowMs, boot, ns, hopsMax = Infinity } = outgoing;
   const { thread, answered } = context;
   const toSelf = copy.to.id === from.id;
@@ -94,11 +96,12 @@ async function acceptCopy(
     ...(outgoing.replyTo ? { reply_to: outgoing.replyTo } : {}),
     ...(outgoing.resolve ? { resolve: true, seen } : {}),
     ...(outgoing.replyWithinMs === undefined ? {} : { reply_within: outgoing.replyWithinMs }),
+    ...(outgoing.urgency ? { urgency: outgoing.urgency } : {}),
     ...(outgoing.group ? { group: outgoing.group } : {}),
   };
-  let number: number | undefined;
+  let queued: Appended | undefined;
   if (!toSelf) {
-    number = await queue(tx, {
+    queued = await queue(tx, {
       machine: copy.machine,
       ns,
       letter: message,
@@ -115,7 +118,7 @@ async function acceptCopy(
     machine: copy.machine,
     status: toSelf ? 'deferred' : 'queued',
     acceptedAtMs: nowMs,
-    ...(number === undefined ? {} : { outbox: number }),
+    ...(queued ? { outbox: queued.entry.number } : {}),
   });
   tx.put(key.history(from.id, record.number), record);
   tx.put(key.known(from.id, copy.id), { peer: copy.to.id, number: record.number } satisfies Known);
@@ -126,7 +129,7 @@ async function acceptCopy(
   });
   if (toSelf) tx.put(key.deferred(from.id, record.number), true);
   watchAnswer(tx, from.id, record);
-  return { id: copy.id, number, hops };
+  return { id: copy.id, number: queued?.entry.number, hops, queued };
 }
 
 /** See MailStore.postponed. */
@@ -303,7 +306,8 @@ export async function takeBack(
   const entry =
     record.outbox === undefined ? undefined : await tx.get<OutboxEntry>(key.outbox(machine, record.outbox));
   if (!entry) {
-    const number = await queue(tx, { machine, ns, letter: { k: 'unsend', ...letter }, agent, boot, atMs });
+    const unsending = { machine, ns, letter: { k: 'unsend' as const, ...letter }, agent, boot, atMs };
+    const { number } = (await queue(tx, unsending)).entry;
     tx.put(key.history(agent, record.number), { ...record, outbox: number } satisfies MailRecord);
     return { status: 'asked', machine, number };
   }
@@ -319,7 +323,7 @@ export async function takeBack(
   }
   // A new number: an acknowledgement of the old one says nothing about the void.
   await unqueue(tx, machine, entry.number);
-  const number = await queue(tx, { machine, ns, letter: voided, agent, boot, atMs });
+  const { number } = (await queue(tx, { machine, ns, letter: voided, agent, boot, atMs })).entry;
   tx.put(key.history(agent, record.number), { ...notWaiting(record), outbox: number } satisfies MailRecord);
   return { status: 'asked', machine, number, replaced: entry.number };
 }

@@ -21,7 +21,10 @@ export type SignReceipt = (receipt: Omit<Receipt, 'v' | 'by'>, epoch: number) =>
 
 /** Receipts that fit one letter. */
 const RECEIPTS_PER_LETTER_MAX = 100;
+/** Receipts that one batch queues. */
+const OWED_MAX = 400;
 
+/** See MailStore.show. */
 export async function show(
   tx: Tx,
   agent: string,
@@ -33,30 +36,33 @@ export async function show(
   const numbers = entries.map(([entryKey]) => numberOf(entryKey)).filter((number) => !except.has(number));
   const records = await readRecords(tx, agent, numbers.slice(0, limit));
   for (const record of records) {
-    const { number } = record;
-    if (record.shownAtMs === undefined) {
-      tx.put(key.history(agent, number), { ...record, shownAtMs: nowMs } satisfies MailRecord);
-      if (record.movedFrom !== undefined) await tellMove(tx, agent, record);
-    }
+    if (record.shownAtMs !== undefined) continue;
+    tx.put(key.history(agent, record.number), { ...record, shownAtMs: nowMs } satisfies MailRecord);
+    await tellMove(tx, agent, record);
   }
   return records;
 }
 
 /** The agent is told of the move; later messages need not say it again. */
-async function tellMove(tx: Tx, agent: string, { message, machine, movedFrom }: MailRecord): Promise<void> {
+export async function tellMove(
+  tx: Tx,
+  agent: string,
+  { message, machine, movedFrom }: MailRecord,
+): Promise<void> {
+  if (movedFrom === undefined) return;
   const homeKey = key.home(agent, message.from.name);
   const home = await tx.get<Home>(homeKey);
   if (home?.machine !== machine || home.movedFrom !== movedFrom) return;
   tx.put(homeKey, { machine } satisfies Home);
 }
 
-/** Returns the machines that a read receipt was queued for. */
+/** See MailStore.confirm. */
 export async function confirm(
   tx: Tx,
   agent: string,
   numbers: readonly number[],
-  context: { sign: SignReceipt; boot: string; nowMs: number },
-): Promise<string[]> {
+  nowMs: number,
+): Promise<{ owed: boolean }> {
   const read: MailRecord[] = [];
   for (const number of numbers) {
     const record = await tx.get<MailRecord>(key.history(agent, number));
@@ -65,9 +71,27 @@ export async function confirm(
     const { doubt: _, ...rest } = record;
     tx.put(key.history(agent, number), { ...rest, status: 'read' } satisfies MailRecord);
   }
-  if (read.length === 0) return [];
-  await leaveUnread(tx, agent, read);
-  return tell(tx, read, 'read', context);
+  if (read.length > 0) await leaveUnread(tx, agent, read);
+  // Nobody sent a notice.
+  const sent = read.filter(({ notice }) => !notice);
+  for (const { machine, number } of sent) tx.put(key.owed(machine, agent, number), nowMs);
+  return { owed: sent.length > 0 };
+}
+
+/** See MailStore.tellRead. */
+export async function tellRead(
+  tx: Tx,
+  context: { sign: SignReceipt; boot: string; nowMs: number },
+): Promise<{ machines: string[]; more: boolean }> {
+  const owed = await tx.range<number>({ ...below('owed/'), limit: OWED_MAX });
+  const read: Told[] = [];
+  for (const [owedKey, atMs] of owed) {
+    tx.delete(owedKey);
+    const [, , agent = ''] = owedKey.split('/');
+    const record = await tx.get<MailRecord>(key.history(agent, numberOf(owedKey)));
+    if (record) read.push({ record, atMs });
+  }
+  return { machines: await tell(tx, read, 'read', context), more: owed.length === OWED_MAX };
 }
 
 /**
@@ -100,22 +124,30 @@ export async function mark(
   const toSelf = record.message.from.id === agent;
   if (toSelf || (status === 'replied' && record.status !== 'pending')) return [];
   // A reply tells of itself, unless it is taken back.
-  return tell(tx, [record], status === 'deferred' ? 'deferred' : 'read', context);
+  const told = { record, atMs: context.nowMs };
+  return tell(tx, [told], status === 'deferred' ? 'deferred' : 'read', context);
+}
+
+/** A received message, and since when it is what its sender is to be told. */
+interface Told {
+  record: MailRecord;
+  atMs: number;
 }
 
 /** Queues receipts to the home machines of the records' senders. */
 async function tell(
   tx: Tx,
-  records: readonly MailRecord[],
+  about: readonly Told[],
   state: ReceiptState,
   { sign, boot, nowMs }: { sign: SignReceipt; boot: string; nowMs: number },
 ): Promise<string[]> {
   const letters = new Map<string, { ns: string; machine: string; receipts: Uint8Array[] }>();
   const epoch = await readEpoch(tx);
-  for (const { ns, machine, message, notice } of records) {
+  for (const { record, atMs } of about) {
+    const { ns, machine, message, notice } = record;
     // Nobody sent it.
     if (notice) continue;
-    const receipt = sign(receiptOf(ns, message, state, nowMs), epoch);
+    const receipt = sign(receiptOf(ns, message, state, atMs), epoch);
     const place = `${machine} ${ns}`;
     const letter = letters.get(place) ?? { ns, machine, receipts: [] };
     letter.receipts.push(receipt);

@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
 import { EMPTY_LINE, type Line } from '../../protocol/delivery/line.ts';
 import type { Chain } from '../../protocol/delivery/hops.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
+import { sha256Hex } from '../../protocol/digest.ts';
 import { COPY_AGE_MS_MAX } from '../../protocol/limits.ts';
 import { encodeLetter, type Letter, type Message, type Void } from '../../protocol/letter.ts';
 import { readOwnReceipt, type Receipt } from '../../protocol/receipt.ts';
 import { namesBelow } from './care/pages.ts';
-import type { MailRecord, OutboxEntry, Tally } from './mail-store.ts';
+import type { Appended, MailRecord, OutboxEntry, Tally } from './mail-store.ts';
 import type { Tx } from './journal.ts';
 
 /** Entries of the outbox or the history that are read at a time. */
@@ -38,8 +38,10 @@ const PAGE = 32;
  *     outbox/MACHINE/N          OutboxEntry
  *     outbox-count/MACHINE      number
  *     outbox-size/MACHINE       number: bytes
- *     outbox-number             number: last given
+ *     outbox-number             OutboxNumbers
  *     told/MACHINE/WHAT         number: the letter in the outbox that holds this one receipt
+ *     owed/MACHINE/AGENT/N      time: a message of that machine was read then, and it is still to be told
+ *     watch/AGENT/ID            Watch: see watch-store.ts
  *     epoch                     number: this machine's; absent in the first
  *     epoch-work                EpochWork: what a new epoch still has to do
  *     resync/MACHINE            Resync: what a machine's new epoch asks of this one
@@ -70,13 +72,14 @@ export const key = {
   outboxNumber: 'outbox-number',
   told: (machine: string, { ns, id, sender, recipient, state }: Receipt) =>
     `told/${machine}/${hashed([ns, id, sender, recipient, state].join(' '))}`,
+  owed: (machine: string, agent: string, number: number) => `owed/${machine}/${agent}/${digits(number)}`,
   epoch: 'epoch',
   epochWork: 'epoch-work',
   resync: (machine: string) => `resync/${machine}`,
 };
 
 function hashed(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return sha256Hex(text);
 }
 
 const DAY_MS = 24 * 3_600_000;
@@ -290,21 +293,43 @@ export async function outboxPage(
   return page;
 }
 
-/** Appends a letter to the outbox of a machine and returns its number. */
+/** The numbers given in the outbox. */
+export interface OutboxNumbers {
+  last: number;
+  /** The last one of each machine that got one lately, newest first. */
+  recent: [machine: string, number: number][];
+}
+
+/** Machines whose last number is remembered. */
+const RECENT_MAX = 8;
+
+async function nextNumber(
+  tx: Tx,
+  machine: string,
+): Promise<{ number: number; previous: number | undefined }> {
+  const given = await tx.get<OutboxNumbers>(key.outboxNumber);
+  const number = (given?.last ?? (await lastOutboxNumber(tx))) + 1;
+  const previous = given?.recent.find(([name]) => name === machine)?.[1];
+  const others = (given?.recent ?? []).filter(([name]) => name !== machine).slice(0, RECENT_MAX - 1);
+  tx.put(key.outboxNumber, { last: number, recent: [[machine, number], ...others] } satisfies OutboxNumbers);
+  return { number, previous };
+}
+
+/** Appends a letter to the outbox of a machine. */
 export async function queue(
   tx: Tx,
-  entry: { machine: string } & Omit<OutboxEntry, 'number' | 'sizeBytes' | 'held'>,
-): Promise<number> {
-  const { machine, ...rest } = entry;
-  const number = ((await tx.get<number>(key.outboxNumber)) ?? (await lastOutboxNumber(tx))) + 1;
-  const sizeBytes = encodeLetter(entry.letter).length;
-  const said = onlyReceipt(entry.letter);
+  letter: { machine: string } & Omit<OutboxEntry, 'number' | 'sizeBytes' | 'held'>,
+): Promise<Appended> {
+  const { machine, ...rest } = letter;
+  const { number, previous } = await nextNumber(tx, machine);
+  const sizeBytes = encodeLetter(letter.letter).length;
+  const said = onlyReceipt(letter.letter);
   if (said) tx.put(key.told(machine, said), number);
-  tx.put(key.outboxNumber, number);
-  tx.put(key.outbox(machine, number), { ...rest, number, sizeBytes } satisfies OutboxEntry);
+  const entry: OutboxEntry = { ...rest, number, sizeBytes };
+  tx.put(key.outbox(machine, number), entry);
   tx.put(key.outboxCount(machine), ((await tx.get<number>(key.outboxCount(machine))) ?? 0) + 1);
   tx.put(key.outboxSize(machine), ((await tx.get<number>(key.outboxSize(machine))) ?? 0) + sizeBytes);
-  return number;
+  return { machine, entry, previous };
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import type { ThreadState } from '../../protocol/delivery/thread.ts';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { Doubts, Letter, Message, Party, Told, Unsend, Void } from '../../protocol/letter.ts';
@@ -118,12 +119,25 @@ export interface MailStore {
   giveUpGaps(nowMs: number): Promise<{ released: Released[]; dueAtMs: number | undefined }>;
 
   /**
-   * Pending messages, oldest first, without those of `except`; marks them shown before it resolves. The records
-   * are as they were before: one that has `shownAtMs` was shown to an earlier session.
+   * Pending messages, oldest first, without those that are in `except` when its turn comes; marks them shown before it
+   * resolves. The records are as they were before: one that has `shownAtMs` was shown to an earlier session.
    */
   show(agent: string, limit: number, except: ReadonlySet<number>, nowMs: number): Promise<MailRecord[]>;
-  /** What was shown is read now; its senders are told. Numbers that are no longer pending are passed over. */
-  confirm(agent: string, numbers: readonly number[], boot: string, nowMs: number): Promise<Queued>;
+  /**
+   * What was shown is read now. Numbers that are no longer pending are passed over. `owed` when tellRead is to tell
+   * their senders: receipts of many reads go together, and nobody waits for them.
+   */
+  confirm(agent: string, numbers: readonly number[], nowMs: number): Promise<{ owed: boolean }>;
+  /** Both in one batch: confirms `read`, then shows. */
+  look(request: {
+    agent: string;
+    read: readonly number[];
+    limit: number;
+    except: ReadonlySet<number>;
+    nowMs: number;
+  }): Promise<{ records: MailRecord[]; owed: boolean }>;
+  /** Queues the receipts that are owed, at most 400 a call; call again while there are `more`, and once at the start. */
+  tellRead(boot: string, nowMs: number): Promise<Queued & { more: boolean }>;
   /**
    * Takes back a sent message. `neverLeft` says of an outbox number whether it is certain that no other machine
    * has seen it. Throws `unknown_message`, `not_sender`.
@@ -212,9 +226,9 @@ export interface MailRecord {
 
 /**
  * What a notice tells of: a message that was refused or expired, or how its taking back ended; an answer that is owed,
- * to who owes it (`reminder`) and to who waits for it (`unanswered`).
+ * to who owes it (`reminder`) and to who waits for it (`unanswered`); that another agent is here, or idle (`watch`).
  */
-export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered';
+export type NoticeKind = 'refused' | 'expired' | 'unsend' | 'reminder' | 'unanswered' | 'watch';
 
 export interface Outgoing {
   ns: string;
@@ -232,6 +246,8 @@ export interface Outgoing {
   /** Longest chain of answers that content may have. Unbounded when absent. */
   hopsMax?: number;
   group?: string;
+  /** Normal unless told otherwise. */
+  urgency?: Message['urgency'];
   /** What becomes of the message that this one answers. */
   mark?: Mark;
   /** This start of the daemon. */
@@ -252,6 +268,16 @@ export interface Accepted {
   hopsLeft?: number;
   /** One a copy: its outbox number, none for a note to oneself; or the error that kept it out. */
   copies: ({ id: string; number: number | undefined } | { id: string; error: ErrorCode })[];
+  /** What was put into the outbox. */
+  queued: Appended[];
+}
+
+/** A new entry of the outbox for a machine. */
+export interface Appended {
+  machine: string;
+  entry: OutboxEntry;
+  /** The number that was given before it for that machine; undefined when that is not known any more. */
+  previous: number | undefined;
 }
 
 export interface ThreadRecord {
@@ -326,6 +352,11 @@ export interface Arrived<L> {
    * start of the daemon, unless the same waits for it already.
    */
   relayedIn?: string | undefined;
+  /**
+   * Asked, before it is stored, of a message that becomes all that an agent has unread: whether a session waits that
+   * gets it from this very batch, which then marks it shown.
+   */
+  handOff?: ((agent: string, number: number, urgency: Urgency) => boolean) | undefined;
 }
 
 export type Received =
@@ -345,6 +376,8 @@ export type Received =
 export interface Released {
   agent: string;
   messageId: string;
+  /** The record, as `show` gives it, when it was handed off. */
+  handed?: MailRecord;
   /** When it asks for an answer. */
   dueAtMs?: number;
 }
@@ -370,4 +403,7 @@ export interface Tally {
   deferred: number;
   /** Messages that may have been read before this machine was restored, if there are any. */
   doubt?: number;
+  /** Of the unread ones those of an urgency that is not normal, if there are any. */
+  info?: number;
+  steer?: number;
 }

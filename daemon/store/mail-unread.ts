@@ -20,17 +20,22 @@ export async function hasRoomFor(tx: Tx, { to, from, content }: Message): Promis
 export async function withUnread(
   tx: Tx,
   tally: StoredTally,
-  { to, from, content }: Message,
+  { to, from, content, urgency }: Message,
 ): Promise<StoredTally> {
   const place = key.unread(to.id, from.id);
   tx.put(place, ((await tx.get<number>(place)) ?? 0) + 1);
   const pendingSizeBytes = (tally.pendingSizeBytes ?? 0) + sizeOf(content);
-  return { ...tally, pending: tally.pending + 1, pendingSizeBytes };
+  return withUrgent({ ...tally, pending: tally.pending + 1, pendingSizeBytes }, urgency, 1);
+}
+
+/** Counts what is unread and not in doubt, where its urgency is not normal. */
+export function withUrgent(tally: StoredTally, urgency: Message['urgency'], by: 1 | -1): StoredTally {
+  return urgency === undefined ? tally : { ...tally, [urgency]: Math.max(0, (tally[urgency] ?? 0) + by) };
 }
 
 /** Takes messages of an agent out of what waits unread, or in doubt, and out of the counts. */
 export async function leaveUnread(tx: Tx, agent: string, records: readonly MailRecord[]): Promise<void> {
-  const tally = { ...(await readTally(tx, agent)) };
+  let tally = { ...(await readTally(tx, agent)) };
   const bySender = new Map<string, number>();
   for (const { number, doubt, message, notice } of records) {
     if (doubt) {
@@ -38,7 +43,7 @@ export async function leaveUnread(tx: Tx, agent: string, records: readonly MailR
       tally.doubt = (tally.doubt ?? 1) - 1;
     } else {
       tx.delete(key.pending(agent, number));
-      tally.pending -= 1;
+      tally = withUrgent({ ...tally, pending: tally.pending - 1 }, message.urgency, -1);
     }
     if (notice) continue;
     // What was stored before bytes were counted is not in them.

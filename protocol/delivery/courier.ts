@@ -19,6 +19,8 @@ export interface Courier {
   /** Whether the outbox may hold more beyond the cursor. */
   more: boolean;
   loading: boolean;
+  /** Settled, though they lie beyond all that was loaded: they are not to be sent when they are told of. */
+  gone: Set<number>;
   /** Loaded, not yet sent. */
   ready: Entry[];
   /** Sent and not answered. */
@@ -33,6 +35,11 @@ export interface Entry {
   sizeBytes: number;
 }
 
+/** A new entry, and the number of the one before it in the outbox, which may be gone again. */
+export interface NextEntry extends Entry {
+  previous: number | undefined;
+}
+
 interface Flight extends Entry {
   attempts: number;
   /** When it is sent again if nothing is heard. */
@@ -42,8 +49,8 @@ interface Flight extends Entry {
 export type CourierEvent =
   | { type: 'link-up'; window: { frames: number; sizeBytes: number } }
   | { type: 'link-down' }
-  /** The outbox got new entries. */
-  | { type: 'appended' }
+  /** The outbox got new entries; `next` is the only one, if that is known. */
+  | { type: 'appended'; next?: NextEntry | undefined }
   /** The answer to a `load`: what is to be sent of the outbox up to a number. */
   | { type: 'loaded'; epoch: number; entries: Entry[]; upTo?: number | undefined; more: boolean }
   /** The peer has it, or it was refused for good, or it was taken out of the outbox. */
@@ -62,6 +69,8 @@ export type CourierEffect =
 
 /** With this many refused for now, the rest waits too. */
 const PAUSED_MAX = 64;
+/** With this many loaded and not sent, what is new waits in the outbox. */
+const READY_MAX = 64;
 
 export function newCourier(): Courier {
   return {
@@ -70,11 +79,24 @@ export function newCourier(): Courier {
     cursor: 0,
     more: false,
     loading: false,
+    gone: new Set(),
     ready: [],
     inflight: new Map(),
     inflightSizeBytes: 0,
     paused: new Map(),
   };
+}
+
+/**
+ * Whether an entry that was just appended is taken as it is, without a look into the outbox: everything before it was
+ * loaded. One that a look would not have found any more is passed over.
+ */
+export function takesNext(courier: Courier, { number, previous }: NextEntry): boolean {
+  return isCaughtUp(courier) && previous === courier.cursor && !courier.gone.has(number);
+}
+
+function isCaughtUp({ window, more, loading, ready }: Courier): boolean {
+  return window !== undefined && !more && !loading && ready.length < READY_MAX;
 }
 
 /** Applies one event. The state is updated in place and belongs to the caller; the effects are to be run in order. */
@@ -91,7 +113,7 @@ export function stepCourier(courier: Courier, event: CourierEvent, nowMs: number
       courier.window = undefined;
       break;
     case 'appended':
-      courier.more = true;
+      append(courier, event.next);
       break;
     case 'loaded':
       if (event.epoch !== courier.epoch) {
@@ -99,11 +121,13 @@ export function stepCourier(courier: Courier, event: CourierEvent, nowMs: number
         break;
       }
       courier.loading = false;
+      courier.gone.clear();
       courier.more ||= event.more;
       courier.ready.push(...event.entries);
       courier.cursor = event.upTo ?? event.entries.at(-1)?.number ?? courier.cursor;
       break;
     case 'settled':
+      passOver(courier, event.number);
       settle(courier, event.number);
       effects.push({ type: 'forget', number: event.number });
       break;
@@ -171,6 +195,24 @@ function again(flight: Flight, nowMs: number): void {
   flight.attempts += 1;
 }
 
+function append(courier: Courier, next: NextEntry | undefined): void {
+  if (!next || !takesNext(courier, next)) {
+    courier.more = true;
+    return;
+  }
+  courier.ready.push({ number: next.number, sizeBytes: next.sizeBytes });
+  courier.cursor = next.number;
+}
+
+/** With too many to remember, it looks into the outbox. */
+function passOver(courier: Courier, number: number): void {
+  if (!isCaughtUp(courier) || number <= courier.cursor) return;
+  courier.gone.add(number);
+  if (courier.gone.size <= READY_MAX) return;
+  courier.gone.clear();
+  courier.more = true;
+}
+
 function settle(courier: Courier, number: number): void {
   const flight = courier.inflight.get(number);
   if (flight) courier.inflightSizeBytes -= flight.sizeBytes;
@@ -194,6 +236,7 @@ function forgetAll(courier: Courier): CourierEffect[] {
     ...courier.paused.keys(),
   ];
   courier.ready = [];
+  courier.gone.clear();
   courier.inflight.clear();
   courier.inflightSizeBytes = 0;
   courier.paused.clear();

@@ -5,10 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MessageView } from '../../protocol/views.ts';
 import { mesh, type DaemonProcess } from '../processes/daemon-process.ts';
+import { reportOf } from '../processes/ledger.ts';
 import { Stage } from '../processes/stage.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { drained, killAtRandom, reportOf } from './kills.ts';
+import { drained, killAtRandom } from './kills.ts';
 
 /** SIGKILL of everything that can be killed. A failure is repeated with PATCHCORD_SEED set to the printed seed. */
 const SEED = process.env['PATCHCORD_SEED'] ?? String(Date.now());

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DaemonProcess } from '../processes/daemon-process.ts';
 import { eventually } from '../processes/eventually.ts';
-import { boundText, type Figures } from '../processes/ledger.ts';
 import type { Traffic } from '../processes/traffic.ts';
 import type { SeededRandom } from '../sim/random.ts';
 
@@ -30,14 +29,6 @@ export async function killAtRandom(
     await traffic.up(machine);
     if (!onKill(kill)) return;
   }
-}
-
-/** What the clients' ledger says, and how sure that makes. */
-export function reportOf(figures: Figures, kills: number): string {
-  return (
-    `${JSON.stringify(figures)}; with 95 % confidence fewer than ${boundText(figures.acknowledged)} of messages ` +
-    `and ${boundText(kills)} of faults lose, double or reorder one`
-  );
 }
 
 /** Waits until a machine has nothing left to send; its store must be as it was written then. */

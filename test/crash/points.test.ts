@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mesh, type DaemonProcess } from '../processes/daemon-process.ts';
+import { reportOf } from '../processes/ledger.ts';
 import { Stage } from '../processes/stage.ts';
 import { Traffic } from '../processes/traffic.ts';
-import { drained, reportOf } from './kills.ts';
+import { drained } from './kills.ts';
 import { STORE_STEPS } from './store-steps.ts';
 
 /** SIGKILL between every two steps of the store: right before one is written, and right after. */

@@ -1,9 +1,10 @@
 import { afterAll, expect, test } from 'vitest';
 import { mesh } from '../processes/daemon-process.ts';
+import { reportOf } from '../processes/ledger.ts';
 import { Stage } from '../processes/stage.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { drained, reportOf } from './kills.ts';
+import { drained } from './kills.ts';
 import { PowerDisk, skipAloud } from './power-disk.ts';
 
 /** Power cuts: SIGKILL alone cannot show whether what was acknowledged is on the disk. */

@@ -1,10 +1,11 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { mesh } from '../processes/daemon-process.ts';
+import { reportOf } from '../processes/ledger.ts';
 import { Stage } from '../processes/stage.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { SeededRandom } from '../sim/random.ts';
-import { drained, killAtRandom, reportOf } from './kills.ts';
+import { drained, killAtRandom } from './kills.ts';
 
 /**
  * Three machines under load, each killed by SIGKILL again and again: `npm run crash -- --minutes 5`. Exits with 1

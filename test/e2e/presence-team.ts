@@ -17,6 +17,8 @@ export interface RealMachine extends Machine {
   readonly session: Session;
   /** Keeps links with those machines only. */
   narrow(isKept: (peerId: string) => boolean): void;
+  /** Its links break without a word; what else it is goes with `stop`. */
+  die(): Promise<void>;
 }
 
 /** One that is in the namespace `team`, which `founder` founded, with an agent named like it. */
@@ -53,7 +55,12 @@ export async function realMachine(label: string, founder?: RealMachine): Promise
   if (founder) await machine.admin.join((await founder.admin.invite('team')).ticket);
   else await machine.admin.createNamespace('team');
   const session = await machine.messenger.open({ agent: `${label}@team`, client: 'test 1' });
-  return { ...machine, label, peerId: signer.peerId, network, session, narrow };
+  const die = async (): Promise<void> => {
+    network.publish = () => {};
+    network.send = () => false;
+    await network.stop();
+  };
+  return { ...machine, label, peerId: signer.peerId, network, session, narrow, die };
 }
 
 /** The other agents that one is shown as online. */

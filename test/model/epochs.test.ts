@@ -187,7 +187,8 @@ class World {
     const records = await self.store.show(self.agent.id, count, new Set(), this.nowMs);
     for (const record of records) this.#note(self, record);
     const numbers = records.map(({ number }) => number);
-    await self.store.confirm(self.agent.id, numbers, self.bootId, this.nowMs);
+    await self.store.confirm(self.agent.id, numbers, this.nowMs);
+    await self.store.tellRead(self.bootId, this.nowMs);
   }
 
   #note(self: Side, { message, shownAtMs, late = false, missingBefore: missing = 0 }: MailRecord): void {

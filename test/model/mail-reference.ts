@@ -75,6 +75,8 @@ export class MailReference {
   /** The letters of one receipt that were queued last, by what it says. */
   readonly #told = new Map<string, number>();
   #outboxNumbers = 0;
+  /** What was read and is still to be told. */
+  #owed: Incoming[] = [];
 
   /** Namespace of what comes in. */
   readonly #ns: string;
@@ -176,7 +178,12 @@ export class MailReference {
   confirm(shown: readonly (Incoming | Notice)[]): void {
     const read = shown.filter(({ state }) => state === 'pending');
     for (const one of read) one.state = 'read';
-    this.#queueReceipts(read, 'read');
+    this.#owed.push(...read.filter((one): one is Incoming => !isNotice(one)));
+  }
+
+  tellRead(): void {
+    this.#queueReceipts(this.#owed, 'read');
+    this.#owed = [];
   }
 
   mark(one: Incoming | Notice, status: 'deferred' | 'replied'): void {

@@ -45,7 +45,12 @@ const command = fc.oneof(
   },
   {
     weight: 6,
-    arbitrary: fc.record({ k: fc.constant('message' as const), which: arrived, relayed: fc.boolean() }),
+    arbitrary: fc.record({
+      k: fc.constant('message' as const),
+      which: arrived,
+      relayed: fc.boolean(),
+      waits: fc.boolean(),
+    }),
   },
   {
     weight: 2,
@@ -72,6 +77,7 @@ const command = fc.oneof(
     arbitrary: fc.record({ k: fc.constant('show' as const), which: fc.integer({ min: 1, max: 4 }) }),
   },
   { weight: 3, arbitrary: fc.record({ k: fc.constant('confirm' as const), which: at }) },
+  { weight: 2, arbitrary: fc.record({ k: fc.constant('tellRead' as const) }) },
   { weight: 3, arbitrary: fc.record({ k: fc.constantFrom('defer' as const, 'reply' as const), which: at }) },
   {
     weight: 4,
@@ -114,6 +120,8 @@ type Command = {
   asked?: boolean;
   /** A mailbox passed it on. */
   relayed?: boolean;
+  /** A session waits for the next message. */
+  waits?: boolean;
   mailbox?: number;
   ms?: number;
 };
@@ -248,12 +256,20 @@ class Pair {
     reference.unsendAsked(sent);
   }
 
-  async #receive({ k, which = 0, relayed = false }: Command): Promise<void> {
+  async #receive({ k, which = 0, relayed = false, waits = false }: Command): Promise<void> {
     const { reference, store } = this;
     if (k === 'message' || k === 'void') {
-      const received = await store.receive(this.#letter(which, k, relayed));
+      const isFree = reference.pending.length === 0;
+      const received = await store.receive({ ...this.#letter(which, k, relayed), handOff: () => waits });
       if (!received.taken) throw new Error(received.code);
       const state = reference.arrive(which, k);
+      const [first] = reference.pending;
+      const handed = isFree && waits && first === reference.incoming[which] ? first : undefined;
+      equal(received.released.find((one) => one.handed)?.messageId, handed && this.#nameOf(handed));
+      if (handed) {
+        handed.isShown = true;
+        this.shown.add(this.#nameOf(handed));
+      }
       this.#told(which, received.receipt, state);
       if (relayed) reference.tell(which, state);
     } else if (k === 'unsend') {
@@ -280,8 +296,11 @@ class Pair {
     } else if (k === 'confirm') {
       const shown = reference.visible(({ isShown }) => isShown).slice(0, 1 + which);
       const numbers = shown.map(({ number }) => number);
-      await store.confirm(ada.id, numbers, this.boot, reference.nowMs);
+      await store.confirm(ada.id, numbers, reference.nowMs);
       reference.confirm(shown);
+    } else if (k === 'tellRead') {
+      await store.tellRead(this.boot, reference.nowMs);
+      reference.tellRead();
     } else {
       const status = k === 'defer' ? 'deferred' : 'replied';
       const one = pick(

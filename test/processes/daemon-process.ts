@@ -9,6 +9,9 @@ import { createClient, type Client } from '../../daemon/client/client.ts';
 /** The command as a package installs it. */
 export const BIN = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url));
 
+/** A dozen daemons that start at once on a busy machine take their time. */
+const READY_MS_MAX = 60_000;
+
 /** What daemon.json says. */
 export interface DaemonInfo {
   pid: number;
@@ -25,14 +28,32 @@ export interface CliAnswer {
   stderr: string;
 }
 
+/** Where a machine's processes run, and what every start of its daemon is told. */
+export interface Place {
+  /** In which the home is made. */
+  folder: string;
+  /** What goes before each command; the process that it becomes keeps its id. */
+  prefix: readonly string[];
+  /** The multiaddr at which the daemon listens. */
+  listen: string;
+  mdns: boolean;
+  /** More flags of `patchcord daemon`. */
+  flags: readonly string[];
+}
+
+/** Any free port of this computer, and nobody else is to find it. */
+const HERE: Place = { folder: tmpdir(), prefix: [], listen: '/ip4/127.0.0.1/tcp/0', mdns: false, flags: [] };
+
 /** Runs the command against a home. */
 export function runCommand(home: string, ...args: string[]): Promise<CliAnswer> {
+  return runCommandIn(HERE, home, ...args);
+}
+
+function runCommandIn({ prefix }: Place, home: string, ...args: string[]): Promise<CliAnswer> {
+  const [program, ...words] = [...prefix, process.execPath, BIN, ...args, '--home', home];
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [BIN, ...args, '--home', home],
-      { maxBuffer: 1 << 26, timeout: 60_000 },
-      (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
+    execFile(program, words, { maxBuffer: 1 << 26, timeout: 60_000 }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
     );
   });
 }
@@ -49,29 +70,33 @@ export class DaemonProcess {
   env: Record<string, string> = {};
   /** Whether it looks for others by multicast. */
   mdns = false;
+  readonly #place: Place;
   #port: string | undefined;
 
-  /** `parent`: the folder in which the home is made. */
-  constructor(label: string, parent: string = tmpdir()) {
+  /** `where`: the folder in which the home is made, or where its processes run. */
+  constructor(label: string, where: string | Place = HERE) {
+    this.#place = typeof where === 'string' ? { ...HERE, folder: where } : where;
     this.label = label;
-    this.home = mkdtempSync(join(parent, `patchcord-${label}-`));
+    this.home = mkdtempSync(join(this.#place.folder, `patchcord-${label}-`));
   }
 
   /** Starts the daemon and resolves when it is ready; on the port that it had before, if any. */
   async start(...options: string[]): Promise<DaemonInfo> {
-    const listen = `/ip4/127.0.0.1/tcp/${this.#port ?? 0}`;
+    const { prefix, listen, mdns, flags } = this.#place;
     const args = [
       'daemon',
       '--http-port',
       '0',
       '--listen',
-      listen,
-      ...(this.mdns ? [] : ['--no-mdns']),
+      listen.replace(/\/tcp\/0$/, `/tcp/${this.#port ?? 0}`),
+      ...(mdns || this.mdns ? [] : ['--no-mdns']),
       '--name',
       this.label,
+      ...flags,
       ...options,
     ];
-    const child = spawn(process.execPath, [BIN, ...args, '--home', this.home], {
+    const [program, ...words] = [...prefix, process.execPath, BIN, ...args, '--home', this.home];
+    const child = spawn(program, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.env },
     });
@@ -98,14 +123,19 @@ export class DaemonProcess {
     await gone;
   }
 
-  /** A client of the daemon that runs, in this process. */
+  /** What goes before a command so that it runs where this machine's processes do. */
+  get prefix(): readonly string[] {
+    return this.#place.prefix;
+  }
+
+  /** A client of the daemon that runs, in this process: its socket is a file, which every network shares. */
   client(): Client {
     return createClient({ socketPath: this.info!.socket });
   }
 
   /** Runs the command against this home. */
   run(...args: string[]): Promise<CliAnswer> {
-    return runCommand(this.home, ...args);
+    return runCommandIn(this.#place, this.home, ...args);
   }
 
   /** Runs the command with --json and gives its document; throws what it said when it failed. */
@@ -136,7 +166,7 @@ export class DaemonProcess {
       const died = () => end(() => reject(new Error(`${this.label} ended: ${this.log.slice(-800)}`)));
       const timer = setTimeout(
         () => end(() => reject(new Error(`${this.label} not ready: ${this.log}`))),
-        30_000,
+        READY_MS_MAX,
       );
       const end = (finish: () => void) => {
         watcher.close();
@@ -162,9 +192,10 @@ function readInfo(path: string): DaemonInfo | undefined {
 /** One namespace over several running daemons: the first creates it, the others join by ticket. */
 export async function mesh(namespace: string, ...machines: readonly DaemonProcess[]): Promise<void> {
   const [first, ...others] = machines;
-  await first!.json('namespace', 'create', namespace);
+  const { admin } = first!.client();
+  await admin.createNamespace(namespace);
   for (const machine of others) {
-    const { ticket } = await first!.json<{ ticket: string }>('namespace', 'invite', namespace);
-    await machine.json('namespace', 'join', ticket);
+    const { ticket } = await admin.invite(namespace);
+    await machine.client().admin.join(ticket);
   }
 }

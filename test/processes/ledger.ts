@@ -82,8 +82,16 @@ export class Ledger {
 }
 
 /** The rule of three: with no failure in n trials, its rate is below this with 95 % confidence. */
-export function boundText(trials: number): string {
+function boundText(trials: number): string {
   return `${((3 / trials) * 100).toPrecision(2)} %`;
+}
+
+/** What the clients' ledger says, and how sure that makes. */
+export function reportOf(figures: Figures, faults: number): string {
+  return (
+    `${JSON.stringify(figures)}; with 95 % confidence fewer than ${boundText(figures.acknowledged)} of messages ` +
+    `and ${boundText(faults)} of faults lose, double or reorder one`
+  );
 }
 
 function listOf(map: Map<string, number[]>, key: string): number[] {

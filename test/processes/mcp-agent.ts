@@ -58,27 +58,28 @@ export class ToolError extends Error {
   }
 }
 
+/** What an agent has to know of its machine. */
+type McpMachine = Pick<DaemonProcess, 'home'> & Partial<Pick<DaemonProcess, 'prefix'>>;
+
 /** An agent: a real MCP client over stdio, its server a process of its own. */
 export class McpAgent {
   readonly address: string;
   readonly client: Client;
   readonly #transport: StdioClientTransport;
 
-  private constructor(machine: Pick<DaemonProcess, 'home'>, address: string, clientName: string) {
+  private constructor({ home, prefix = [] }: McpMachine, address: string, clientName: string) {
     this.address = address;
     this.client = new Client({ name: clientName, version: '1.0.0' });
+    const words = [...prefix, process.execPath, BIN, 'mcp', '--agent', address, '--home', home];
+    const [command = process.execPath, ...args] = words;
     this.#transport = new StdioClientTransport({
-      command: process.execPath,
-      args: [BIN, 'mcp', '--agent', address, '--home', machine.home],
+      command,
+      args,
       stderr: 'ignore',
     });
   }
 
-  static async open(
-    machine: Pick<DaemonProcess, 'home'>,
-    address: string,
-    clientName = 'test-client',
-  ): Promise<McpAgent> {
+  static async open(machine: McpMachine, address: string, clientName = 'test-client'): Promise<McpAgent> {
     const agent = new McpAgent(machine, address, clientName);
     await agent.client.connect(agent.#transport);
     return agent;

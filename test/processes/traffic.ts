@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Session } from '../../mcp/messenger.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { DaemonProcess } from './daemon-process.ts';
@@ -77,13 +78,22 @@ export class Traffic {
   readonly #down = new Map<DaemonProcess, PromiseWithResolvers<void>>();
   readonly #lanes: { sender: Survivor; reader: Survivor }[];
   readonly #read = new AbortController();
+  readonly #everyMs: number;
   #sending = true;
   #senders: Promise<void>[] = [];
   #readers: Promise<void>[] = [];
   #failed: Promise<void> = Promise.resolve();
 
-  /** `endings`: codes besides those of a daemon that has gone by which a call may fail amid a fault. */
-  constructor(ways: readonly (readonly [from: DaemonProcess, to: DaemonProcess])[], endings: string[] = []) {
+  /**
+   * `endings`: codes besides those of a daemon that has gone by which a call may fail amid a fault. `everyMs`: how long
+   * each sender rests after a message; without it, the next one goes when the last one was acknowledged.
+   */
+  constructor(
+    ways: readonly (readonly [from: DaemonProcess, to: DaemonProcess])[],
+    endings: string[] = [],
+    everyMs = 0,
+  ) {
+    this.#everyMs = everyMs;
     const allowed = new Set([...LOST, ...endings]);
     const survivor = (role: string, machine: DaemonProcess) =>
       new Survivor(machine, `${role}@team`, async () => this.#down.get(machine)?.promise, allowed);
@@ -115,6 +125,13 @@ export class Traffic {
   async more(count: number): Promise<void> {
     const until = this.ledger.acknowledgedCount + count;
     while (this.ledger.acknowledgedCount < until) await this.until(this.#acknowledged.rung());
+  }
+
+  /** Waits until all that is acknowledged by now is shown, or `count` more than is shown by now. */
+  async arrived(count = Infinity): Promise<void> {
+    const figures = () => this.ledger.figures().shown;
+    const until = Math.min(this.ledger.acknowledgedCount, figures() + count);
+    while (figures() < until) await this.until(this.#shown.rung());
   }
 
   /** Waits until hardly anything that was acknowledged is not shown yet, so that no sender is about to pause. */
@@ -186,6 +203,7 @@ export class Traffic {
       else if (sent === undefined) this.ledger.unanswered();
       else throw new Error(`${content}: ${JSON.stringify(sent)}`);
       this.#acknowledged.ring();
+      if (this.#everyMs > 0) await delay(this.#everyMs);
     }
   }
 

@@ -1,12 +1,26 @@
 import type { Kv, KvOperation, KvRange } from '../../daemon/store/kv.ts';
 
+interface Row {
+  key: string;
+  value: Uint8Array;
+}
+
+/** The rows whose keys have one first word, in order. */
+interface Table {
+  /** That word and the slash behind it, or a whole key without any. */
+  word: string;
+  rows: Row[];
+}
+
 /**
  * A store in memory that fails like a disk: what was not synced is gone after `crash`. For tests of the store's
  * users and for simulations; resolves in microtasks only, so that a run is a function of its seed.
  */
 export class MemoryKv implements Kv {
-  readonly #current = new Map<string, Uint8Array>();
-  readonly #keys: string[] = [];
+  readonly #rows = new Map<string, Row>();
+  /** In the order of their keys, which is that of their words. */
+  readonly #tables: Table[] = [];
+  readonly #byWord = new Map<string, Table>();
   /** What to put back, newest last, to undo what was not synced. */
   #undo: KvOperation[] = [];
 
@@ -24,25 +38,31 @@ export class MemoryKv implements Kv {
 
   /** The same three at once, for whoever makes others wait by itself. */
   find(key: string): Uint8Array | undefined {
-    return this.#current.get(key);
+    return this.#rows.get(key)?.value;
   }
 
-  list(range: KvRange): [string, Uint8Array][] {
-    const keys = this.#keys;
-    const start = lowerBound(keys, range.from);
-    const end = lowerBound(keys, range.to);
-    const limit = Math.max(0, Math.min(range.limit ?? Infinity, end - start));
-    const found = range.reverse ? keys.slice(end - limit, end).reverse() : keys.slice(start, start + limit);
-    return found.map((key) => [key, this.#current.get(key)!]);
+  list({ from, to, limit = Infinity, reverse = false }: KvRange): [string, Uint8Array][] {
+    const found: [string, Uint8Array][] = [];
+    const within = this.#within(from, to);
+    for (const { rows } of reverse ? within.reverse() : within) {
+      const start = lowerBound(rows, from);
+      const end = lowerBound(rows, to);
+      const count = Math.min(end - start, limit - found.length);
+      for (let at = 0; at < count; at++) {
+        const { key, value } = rows[reverse ? end - 1 - at : start + at]!;
+        found.push([key, value]);
+      }
+    }
+    return found;
   }
 
-  put(operations: readonly KvOperation[], options: { sync: boolean }): void {
+  put(operations: readonly KvOperation[], { sync }: { sync: boolean }): void {
     for (const operation of operations) {
-      if (!options.sync) this.#undo.push({ key: operation.key, value: this.#current.get(operation.key) });
+      if (!sync) this.#undo.push({ key: operation.key, value: this.find(operation.key) });
       this.#apply(operation);
     }
     // Later writes follow earlier ones into the log, so one sync holds all of them.
-    if (options.sync) this.#undo = [];
+    if (sync && this.#undo.length > 0) this.#undo = [];
   }
 
   async close(): Promise<void> {}
@@ -55,27 +75,63 @@ export class MemoryKv implements Kv {
 
   /** The keys below a prefix, in order, as a look at the disk would show them. */
   keys(prefix: string): string[] {
-    return this.#keys.slice(lowerBound(this.#keys, prefix), lowerBound(this.#keys, `${prefix}\uffff`));
+    return this.list({ from: prefix, to: `${prefix}\uffff` }).map(([key]) => key);
   }
 
   #apply({ key, value }: KvOperation): void {
-    const known = this.#current.has(key);
+    const row = this.#rows.get(key);
     if (value !== undefined) {
-      this.#current.set(key, value);
-      if (!known) this.#keys.splice(lowerBound(this.#keys, key), 0, key);
-    } else if (known) {
-      this.#current.delete(key);
-      this.#keys.splice(lowerBound(this.#keys, key), 1);
+      if (row) row.value = value;
+      else this.#add({ key, value });
+    } else if (row) {
+      this.#rows.delete(key);
+      const { rows } = this.#byWord.get(wordOf(key))!;
+      rows.splice(lowerBound(rows, key), 1);
     }
+  }
+
+  #add(row: Row): void {
+    this.#rows.set(row.key, row);
+    const { rows } = this.#tableOf(wordOf(row.key));
+    const last = rows.at(-1);
+    if (!last || last.key < row.key) rows.push(row);
+    else rows.splice(lowerBound(rows, row.key), 0, row);
+  }
+
+  #tableOf(word: string): Table {
+    const known = this.#byWord.get(word);
+    if (known) return known;
+    const table = { word, rows: [] };
+    this.#byWord.set(word, table);
+    this.#tables.push(table);
+    this.#tables.sort((a, b) => (a.word < b.word ? -1 : 1));
+    return table;
+  }
+
+  /** Tables that may have keys of a range. */
+  #within(from: string, to: string): Table[] {
+    const word = wordOf(from);
+    if (word.endsWith('/') && to.startsWith(word)) {
+      const table = this.#byWord.get(word);
+      return table ? [table] : [];
+    }
+    return this.#tables.filter(
+      (table) => table.word < to && (table.word >= from || from.startsWith(table.word)),
+    );
   }
 }
 
-function lowerBound(keys: readonly string[], wanted: string): number {
+function wordOf(key: string): string {
+  const slash = key.indexOf('/');
+  return slash < 0 ? key : key.slice(0, slash + 1);
+}
+
+function lowerBound(rows: readonly Row[], wanted: string): number {
   let low = 0;
-  let high = keys.length;
+  let high = rows.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (keys[middle]! < wanted) low = middle + 1;
+    if (rows[middle]!.key < wanted) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -58,6 +58,8 @@ export class SimWire {
   readonly #networks = new Map<string, SimNetwork>();
   readonly #links = new Map<string, Link>();
   readonly #dials = new Map<string, Timer>();
+  /** Names of pairs, by both machines: looked up far more often than there are any. */
+  readonly #pairs = new Map<string, Map<string, string>>();
   /** Directions that carry nothing, `FROM>TO`. */
   readonly #silent = new Set<string>();
 
@@ -98,7 +100,7 @@ export class SimWire {
 
   /** Links two machines as soon as both run and want it. */
   dial(a: string, b: string): void {
-    const pair = pairOf(a, b);
+    const pair = this.#pairOf(a, b);
     if (this.#dials.has(pair) || this.#isWhole(pair)) return;
     const timer = this.#time.after(this.#random.between(20, 1_500), () => {
       this.#dials.delete(pair);
@@ -108,13 +110,13 @@ export class SimWire {
   }
 
   isUp(network: SimNetwork, peerId: string): boolean {
-    const link = this.#links.get(pairOf(network.peerId, peerId));
+    const link = this.#links.get(this.#pairOf(network.peerId, peerId));
     return link?.ends.some((end) => end.network === network && end.up) ?? false;
   }
 
   send(from: SimNetwork, to: string, frames: readonly Frame[]): boolean {
     if (!this.isUp(from, to)) return false;
-    const link = this.#links.get(pairOf(from.peerId, to))!;
+    const link = this.#links.get(this.#pairOf(from.peerId, to))!;
     for (const frame of frames) {
       this.#onSent(from.peerId, to, frame);
       this.#carry(link, from.peerId, frame);
@@ -124,7 +126,7 @@ export class SimWire {
 
   /** Both sides lose the link, each in its own time. */
   breakLink(a: string, b: string, reason: string): void {
-    const link = this.#links.get(pairOf(a, b));
+    const link = this.#links.get(this.#pairOf(a, b));
     if (!link) return;
     for (const end of link.ends) {
       this.#time.after(this.#random.between(0, 400), () => this.#end(link, end, reason));
@@ -133,7 +135,7 @@ export class SimWire {
 
   /** One side ends the link: at once for itself, and in a while for the other one, which may hear what is on its way. */
   part(from: SimNetwork, to: string, reason: string): void {
-    const link = this.#links.get(pairOf(from.peerId, to));
+    const link = this.#links.get(this.#pairOf(from.peerId, to));
     const own = link?.ends.find((end) => end.network === from);
     if (!link || !own?.up) return;
     this.#end(link, own, reason);
@@ -147,7 +149,7 @@ export class SimWire {
   /** Nothing gets from one machine to the other; after a while that is noticed. */
   silence(from: string, to: string): void {
     this.#silent.add(`${from}>${to}`);
-    const link = this.#links.get(pairOf(from, to));
+    const link = this.#links.get(this.#pairOf(from, to));
     if (!link) return;
     this.#time.after(this.#silenceMs(), () => {
       if (!this.#silent.has(`${from}>${to}`)) return;
@@ -256,8 +258,8 @@ export class SimWire {
 
   #deliver(link: Link, from: string, to: End, bytes: Uint8Array): void {
     const { peerId, handlers } = to.network;
-    if (!to.up || !handlers || this.#links.get(pairOf(from, peerId)) !== link) return;
-    if (this.#silent.has(`${from}>${peerId}`)) return;
+    if (!to.up || !handlers || this.#links.get(this.#pairOf(from, peerId)) !== link) return;
+    if (this.#silent.size > 0 && this.#silent.has(`${from}>${peerId}`)) return;
     this.framesDelivered += 1;
     this.#trace(`frame ${from}>${peerId}`, bytes);
     this.#onDelivered(peerId, bytes);
@@ -289,6 +291,15 @@ export class SimWire {
     });
   }
 
+  #pairOf(a: string, b: string): string {
+    const [first, second] = a < b ? [a, b] : [b, a];
+    let known = this.#pairs.get(first);
+    if (!known) this.#pairs.set(first, (known = new Map()));
+    let pair = known.get(second);
+    if (pair === undefined) known.set(second, (pair = `${first} ${second}`));
+    return pair;
+  }
+
   /** Whether both directions carry something. */
   #isOpen(a: string, b: string): boolean {
     return !this.#silent.has(`${a}>${b}`) && !this.#silent.has(`${b}>${a}`);
@@ -301,10 +312,6 @@ export class SimWire {
   #silenceMs(): number {
     return this.#random.between(LINK_SILENCE_MS / 3, LINK_SILENCE_MS);
   }
-}
-
-function pairOf(a: string, b: string): string {
-  return a < b ? `${a} ${b}` : `${b} ${a}`;
 }
 
 function split(pair: string): [string, string] {

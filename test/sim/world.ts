@@ -14,9 +14,13 @@ export interface SimOptions {
   messages: number;
   /** With the real modules the bytes of envelopes differ from run to run: ML-KEM draws randomness of its own. */
   isReal: boolean;
+  /** Whether an event log is kept, to be compared with that of another run. */
+  isLogged: boolean;
   /** Receives every line of the event log. */
   onTrace?: (line: string) => void;
 }
+
+const BYTES_SIZE = 1 << 16;
 
 export const RED = 'red-team';
 export const BLUE = 'blue-team';
@@ -64,8 +68,12 @@ export class World {
   readonly agentIds = new Map<string, string>();
   readonly #options: SimOptions;
   readonly #hash = createHash('sha256');
-  /** Of the event log, still to be hashed: few long updates cost less than many short ones. */
+  /** Of what was on the wire. */
+  readonly #bytesHash = createHash('sha256');
+  /** Of the event log and the wire, still to be hashed: few long updates cost less than many short ones. */
   #lines = '';
+  readonly #bytes = new Uint8Array(BYTES_SIZE);
+  #bytesAt = 0;
   #left: number;
 
   constructor(options: SimOptions) {
@@ -125,19 +133,35 @@ export class World {
   }
 
   trace(what: string, bytes?: Uint8Array): void {
-    const { isReal } = this.#options;
+    const { isReal, isLogged } = this.#options;
+    if (!isLogged) return;
     const line = `${this.time.nowMs} ${isReal ? what.replaceAll(ENVELOPE_KEYS, '$1') : what}\n`;
-    this.#lines += line;
-    if (bytes || this.#lines.length > LINES_LENGTH) {
+    this.#lines += bytes && isReal && isVarying(bytes) ? `${bytes.length} ${line}` : line;
+    if (this.#lines.length > LINES_LENGTH) {
       this.#hash.update(this.#lines);
       this.#lines = '';
     }
-    if (bytes) this.#hash.update(isReal && isVarying(bytes) ? String(bytes.length) : bytes);
+    if (bytes && !(isReal && isVarying(bytes))) this.#noteBytes(bytes);
     this.#options.onTrace?.(bytes ? `${line.trimEnd()} ${bytes.length}` : line.trimEnd());
   }
 
+  /** SHA-256 of the event log; empty when none is kept. */
   digest(): string {
-    return this.#hash.update(this.#lines).digest('hex');
+    if (!this.#options.isLogged) return '';
+    const bytes = this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt)).digest();
+    return this.#hash.update(this.#lines).update(bytes).digest('hex');
+  }
+
+  #noteBytes(bytes: Uint8Array): void {
+    if (this.#bytesAt + bytes.length > BYTES_SIZE) {
+      this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt));
+      this.#bytesAt = 0;
+    }
+    if (bytes.length > BYTES_SIZE) this.#bytesHash.update(bytes);
+    else {
+      this.#bytes.set(bytes, this.#bytesAt);
+      this.#bytesAt += bytes.length;
+    }
   }
 
   addAgents(): void {
@@ -187,6 +211,7 @@ export class World {
       time: this.time,
       random: this.random.fork(name),
       wire: this.wire,
+      isLogged: this.#options.isLogged,
       trace: (what) => this.trace(what),
       onProblem: (kind, what) => this.ledger.problem('internal', `${kind}: ${what}`),
     });

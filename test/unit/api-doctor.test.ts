@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../daemon/client/client.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { fakeDoctor, startWorld, type World } from './api-fixture.ts';
+import { PEER } from './presence-fakes.ts';
 
 let world: World;
 let acknowledged: number;
@@ -24,6 +25,7 @@ describe('the doctor over the socket', () => {
     const { doctor } = createClient({ socketPath: world.socketPath });
     expect((await doctor.examine()).checks).toEqual([{ name: 'store', state: 'ok', text: 'examined' }]);
     expect((await doctor.repair()).checks).toEqual([{ name: 'store', state: 'warn', text: 'repaired' }]);
+    expect(await doctor.peers()).toEqual([PEER]);
     await doctor.acknowledge();
     expect(acknowledged).toBe(1);
     await expect(doctor.acknowledge()).rejects.toEqual(expect.objectContaining({ code: 'store_damaged' }));
@@ -31,6 +33,7 @@ describe('the doctor over the socket', () => {
 
   test.each([
     ['GET', '/api/doctor'],
+    ['GET', '/api/doctor/peers'],
     ['POST', '/api/doctor/repair'],
     ['POST', '/api/doctor/acknowledgement'],
   ])('%s %s is for the owner alone', async (method, path) => {

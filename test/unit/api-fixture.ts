@@ -25,6 +25,7 @@ import type {
 } from '../../protocol/admin-views.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
+import { fakeTop, PEER, WATCH } from './presence-fakes.ts';
 
 /** The other side of the two interfaces that the API serves, as small as it can be. */
 
@@ -288,6 +289,22 @@ export function fakeAdmin(): FakeAdmin {
     async agentOfToken(token) {
       return token === AGENT_TOKEN ? FRONTEND : undefined;
     },
+    async setAgent(address, settings) {
+      note('setAgent', address, settings);
+      return localAgent(address);
+    },
+    async watch(address, watch) {
+      note('watch', address, watch);
+      return { ...WATCH, as: address };
+    },
+    async watches(address) {
+      note('watches', address);
+      return [{ ...WATCH, as: address }];
+    },
+    async unwatch(address, id) {
+      note('unwatch', address, id);
+      return { ...WATCH, as: address, id };
+    },
     async peek(address, limit) {
       note('peek', address, limit);
       return { pending: [MESSAGE], total: 1 };
@@ -351,6 +368,9 @@ export const fakeDoctor: Doctor = {
   async repair() {
     return { checks: [{ name: 'store', state: 'warn', text: 'repaired' }] };
   },
+  async peers() {
+    return [PEER];
+  },
   async acknowledge() {},
 };
 
@@ -383,6 +403,7 @@ export async function startWorld(changes: Partial<ApiParts> = {}, at?: string): 
     bundles: fakeBundles,
     storeCopy: async function* () {},
     doctor: fakeDoctor,
+    top: fakeTop,
     mcp: idleMcp,
     log: silentLog,
     clock: systemClock,

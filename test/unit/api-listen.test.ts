@@ -22,6 +22,7 @@ import {
   openResponse,
   openStream,
 } from './api-fixture.ts';
+import { fakeTop } from './presence-fakes.ts';
 
 let folder: string;
 let undo: (() => Promise<unknown>)[];
@@ -43,6 +44,7 @@ function api(changes: Partial<ApiParts> = {}) {
     admin: fakeAdmin(),
     bundles: fakeBundles,
     doctor: fakeDoctor,
+    top: fakeTop,
     mcp: idleMcp,
     storeCopy: noStore,
   };

@@ -14,6 +14,7 @@ import {
   startWorld,
   STARTED_AT,
 } from './api-fixture.ts';
+import { WATCH } from './presence-fakes.ts';
 import type { Asked, World } from './api-fixture.ts';
 
 let world: World;
@@ -110,6 +111,20 @@ describe('routes', () => {
       ['resetChains', FRONTEND, 'plan'],
       { agent: FRONTEND, thread: 'plan' },
     ],
+    [
+      `/api/agents/${FRONTEND}/settings`,
+      posted({ status: 'at lunch', dnd: true, project: null }),
+      ['setAgent', FRONTEND, { status: 'at lunch', dnd: true, project: null }],
+      { agent: FRONTEND },
+    ],
+    [
+      `/api/agents/${FRONTEND}/watches`,
+      posted({ agent: 'backend', state: 'online', ttl_ms: 5 }),
+      ['watch', FRONTEND, { agent: 'backend', state: 'online', ttlMs: 5 }],
+      { ...WATCH, as: FRONTEND },
+    ],
+    [`/api/agents/${FRONTEND}/watches`, {}, ['watches', FRONTEND], { watches: [WATCH] }],
+    [`/api/agents/${FRONTEND}/watches/w2`, { method: 'DELETE' }, ['unwatch', FRONTEND, 'w2'], { id: 'w2' }],
     [
       '/api/inbox?limit=7&as=Ops@myproject',
       {},

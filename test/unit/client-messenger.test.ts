@@ -15,6 +15,7 @@ import {
   startWorld,
   STARTED_AT,
 } from './api-fixture.ts';
+import { WATCH } from './presence-fakes.ts';
 import type { World } from './api-fixture.ts';
 
 let world: World;
@@ -192,6 +193,22 @@ describe('admin', () => {
       ['resetChains', odd, 'a b'],
       ['resetChains', odd, undefined],
       ['peek', odd, 5],
+    ]);
+  });
+
+  test('passes on what agents tell, and what they watch', async () => {
+    const { admin } = client;
+    const odd = 'a.b_c-d@my-project';
+    expect(await admin.setAgent(odd, { status: 'x', project: null })).toMatchObject({ agent: odd });
+    const watch = { agent: 'backend', state: 'online', ttlMs: 5 } as const;
+    expect(await admin.watch(odd, watch)).toEqual({ ...WATCH, as: odd });
+    expect(await admin.watches(odd)).toEqual([{ ...WATCH, as: odd }]);
+    expect(await admin.unwatch(odd, 'w/2')).toMatchObject({ id: 'w/2' });
+    expect(world.admin.calls).toEqual([
+      ['setAgent', odd, { status: 'x', project: null }],
+      ['watch', odd, watch],
+      ['watches', odd],
+      ['unwatch', odd, 'w/2'],
     ]);
   });
 

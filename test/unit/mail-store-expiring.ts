@@ -116,7 +116,8 @@ export function expireTests({ store, world }: At): void {
 
     test('ends receipts without a word', async () => {
       await store().receive(incoming(11, 1));
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
+      await store().tellRead(BOOT, NOW);
       const { settled } = await expireAll(NOW + 1);
       expect(settled).toEqual([{ entry: expect.objectContaining({ number: 1 }) }]);
       expect(await store().outboxMachines()).toEqual([]);

@@ -5,7 +5,6 @@ import {
   ada,
   type At,
   bob,
-  BOOT,
   cyd,
   ELSEWHERE,
   HERE,
@@ -86,7 +85,7 @@ export function moveTests({ store, world }: At): void {
       await show();
       await fromElsewhere(2, 1);
       await fromThere(3, 2);
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
       await show(1);
       await fromElsewhere(4, 2);
       expect(await movesOf()).toEqual([THERE, ELSEWHERE, THERE]);
@@ -166,7 +165,7 @@ export function moveTests({ store, world }: At): void {
     test('is remembered over a restart', async () => {
       await fromThere(1, 1);
       await show();
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
       await world().reopen();
       await fromElsewhere(2, 1);
       expect(await movesOf()).toEqual([THERE]);

@@ -181,7 +181,8 @@ export function noticeTests({ store, world }: At): void {
       ]);
       const again = await store().show(ada.id, 10, new Set([1, 4]), NOW + 1);
       expect(again).toMatchObject([{ number: 3, shownAtMs: NOW }]);
-      expect(await store().confirm(ada.id, [1, 3, 4], BOOT, NOW)).toEqual({ machines: [THERE] });
+      await store().confirm(ada.id, [1, 3, 4], NOW);
+      expect(await store().tellRead(BOOT, NOW)).toEqual({ machines: [THERE], more: false });
       expect(await pendingOf(store())).toEqual([]);
       expect(await store().tally(ada.id)).toEqual({ pending: 0, deferred: 0 });
       expect((await receiptsFor(store())).map((letter) => letter.map((one) => one.id))).toEqual([
@@ -191,7 +192,7 @@ export function noticeTests({ store, world }: At): void {
 
     test('alone is read without telling anybody', async () => {
       await refuse(1);
-      expect(await store().confirm(ada.id, [2], BOOT, NOW)).toEqual({ machines: [] });
+      expect(await store().confirm(ada.id, [2], NOW)).toEqual({ owed: false });
       expect(await store().outboxMachines()).toEqual([]);
       expect(await noticesOf(store())).toEqual([{ kind: 'refused', about: id(1), status: 'read' }]);
     });

@@ -29,7 +29,7 @@ import {
 
 /** The part of the mail store suite that is about what agents here do with what they have, and how much fits. */
 
-export function readingTests({ store }: At): void {
+export function readingTests({ world, store }: At): void {
   const arrive = async (...messages: number[]) => {
     for (const message of messages) await store().receive(incoming(message, message));
   };
@@ -67,10 +67,13 @@ export function readingTests({ store }: At): void {
       expect(await shown(1)).toEqual([[1, undefined]]);
     });
 
-    test('confirm makes read, once, and tells the sender', async () => {
+    test('confirm makes read, once, and its sender is told when asked for', async () => {
       await arrive(1, 2);
-      expect(await store().confirm(ada.id, [1, 2], BOOT, NOW)).toEqual({ machines: [THERE] });
-      expect(await store().confirm(ada.id, [1, 2, 99], BOOT, NOW)).toEqual({ machines: [] });
+      expect(await store().confirm(ada.id, [1, 2], NOW)).toEqual({ owed: true });
+      expect(await store().confirm(ada.id, [1, 2, 99], NOW)).toEqual({ owed: false });
+      expect(await outboxOf(store())).toEqual([]);
+      expect(await store().tellRead(BOOT, NOW + 1)).toEqual({ machines: [THERE], more: false });
+      expect(await store().tellRead(BOOT, NOW + 1)).toEqual({ machines: [], more: false });
       expect([await statusOf(store(), 1), await statusOf(store(), 2)]).toEqual(['read', 'read']);
       expect(await store().tally(ada.id)).toEqual({ pending: 0, deferred: 0 });
       const [entry, ...others] = await outboxOf(store());
@@ -79,14 +82,58 @@ export function readingTests({ store }: At): void {
       expect(receipts.map((one) => [one.by, one.ns, one.id, one.sender, one.recipient, one.state])).toEqual(
         [1, 2].map((message) => [HERE.peerId, NS, id(message), bob.id, ada.id, 'read']),
       );
+      // When it was read, not when that was told.
+      expect([receipts[0]!.at, entry!.atMs]).toEqual([NOW, NOW + 1]);
+    });
+
+    test('what is owed to a sender outlives a crash', async () => {
+      await arrive(1);
+      await store().confirm(ada.id, [1], NOW);
+      const again = await world().reopen();
+      expect(await again.tellRead(BOOT, NOW)).toEqual({ machines: [THERE], more: false });
+    });
+
+    test('a look confirms and shows in one batch', async () => {
+      await arrive(1, 2, 3);
+      await shown(1);
+      const looked = await store().look({ agent: ada.id, read: [1], limit: 1, except: NOBODY, nowMs: NOW });
+      expect(looked).toMatchObject({ owed: true, records: [{ number: 2 }] });
+      expect([await statusOf(store(), 1), await statusOf(store(), 2)]).toEqual(['read', 'pending']);
+      expect(await shown(9)).toEqual([
+        [2, NOW],
+        [3, undefined],
+      ]);
+    });
+
+    test.for<[what: string, messages: number[], seqs: number[], handed: number[]]>([
+      ['alone', [1], [1], [1]],
+      ['behind another', [1, 2], [1, 2], [1]],
+      ['beyond a gap, with what fills it', [2, 1], [2, 1], [1]],
+    ])('to who waits goes what arrives %s, and is shown by it', async ([, messages, seqs, handed]) => {
+      const asked: number[] = [];
+      const given: number[] = [];
+      for (const [at, message] of messages.entries()) {
+        const handOff = (_agent: string, number: number) => asked.push(number) > 0;
+        const received = await store().receive({ ...incoming(message, seqs[at]!), handOff });
+        if (!received.taken) throw new Error(received.code);
+        for (const one of received.released) if (one.handed) given.push(one.handed.number);
+      }
+      expect([asked, given]).toEqual([handed, handed]);
+      expect(await shown(9, [], NOW + 1)).toEqual(
+        messages.map((_, at) => [at + 1, handed.includes(at + 1) ? NOW : undefined]),
+      );
+    });
+
+    test('what nobody waits for is not shown by its arrival', async () => {
+      await store().receive({ ...incoming(1, 1), handOff: () => false });
+      expect(await shown(1)).toEqual([[1, undefined]]);
     });
 
     test('confirm tells each machine of its own messages only', async () => {
       await arrive(1);
       await store().receive(incoming(11, 1, { from: cyd }, { machine: ELSEWHERE }));
-      expect((await store().confirm(ada.id, [1, 2], BOOT, NOW)).machines.sort()).toEqual(
-        [THERE, ELSEWHERE].sort(),
-      );
+      await store().confirm(ada.id, [1, 2], NOW);
+      expect((await store().tellRead(BOOT, NOW)).machines.sort()).toEqual([THERE, ELSEWHERE].sort());
       for (const [machine, message] of [
         [THERE, 1],
         [ELSEWHERE, 11],
@@ -100,7 +147,8 @@ export function readingTests({ store }: At): void {
 
     test('many receipts are cut into letters that fit', async () => {
       await Promise.all(numbersTo(205).map((seq) => store().receive(incoming(seq, seq))));
-      await store().confirm(ada.id, numbersTo(205), BOOT, NOW);
+      await store().confirm(ada.id, numbersTo(205), NOW);
+      await store().tellRead(BOOT, NOW);
       const entries = await outboxOf(store());
       expect(entries.map(({ letter }) => (letter.k === 'receipts' ? letter.receipts.length : 0))).toEqual([
         100, 100, 5,
@@ -113,7 +161,7 @@ export function readingTests({ store }: At): void {
       await arrive(1, 2, 3);
       await store().receiveUnsend(unsending(1));
       await store().mark(ada.id, { messageId: id(2), status: 'replied' }, BOOT, NOW);
-      await store().confirm(ada.id, [1, 2, 3], BOOT, NOW);
+      await store().confirm(ada.id, [1, 2, 3], NOW);
       expect([await statusOf(store(), 1), await statusOf(store(), 2), await statusOf(store(), 3)]).toEqual([
         'unsent',
         'replied',
@@ -238,7 +286,7 @@ export function limitTests({ world, store }: At): void {
       expect(await receive(store(), incoming(1, 1))).toEqual({ state: 'delivered', released: [] });
       expect(await receive(store(), voided(2, 2))).toEqual({ state: 'unsent', released: [] });
       expect(await receive(store(), incoming(3, 1, { to: cyd }))).toMatchObject({ state: 'delivered' });
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
       expect(await receive(store(), incoming(3, 3))).toEqual({ state: 'delivered', released: [id(3)] });
     });
   });

@@ -63,7 +63,7 @@ export function receiveTests({ store }: At): void {
         expect(await receive(store(), incoming(1, 1))).toEqual({ state: 'delivered', released: [] });
       expect(await pendingOf(store())).toEqual(['content 1']);
       await store().show(ada.id, 10, NOBODY, NOW);
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
       expect(await receive(store(), incoming(1, 1))).toEqual({ state: 'read', released: [] });
       expect(await pendingOf(store())).toEqual([]);
     });
@@ -262,7 +262,7 @@ export function voidTests({ store }: At): void {
 
     test.for<[what: string, see: (store: MailStore) => Promise<unknown>, state: ReceiptState]>([
       ['shown', (mail) => mail.show(ada.id, 1, NOBODY, NOW), 'delivered'],
-      ['read', (mail) => mail.confirm(ada.id, [1], BOOT, NOW), 'read'],
+      ['read', (mail) => mail.confirm(ada.id, [1], NOW), 'read'],
       [
         'deferred',
         (mail) => mail.mark(ada.id, { messageId: id(1), status: 'deferred' }, BOOT, NOW),

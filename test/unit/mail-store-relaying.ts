@@ -98,7 +98,8 @@ export function heldTests({ store, world }: At): void {
 
     test('of receipts is kept with the entry alone', async () => {
       await store().receive(incoming(11, 1));
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
+      await store().tellRead(BOOT, NOW);
       expect(await store().markHeld(THERE, 1, HOLDER)).toEqual({});
       expect((await store().outboxEntry(THERE, 1))!.held).toEqual([HOLDER]);
       expect(await store().settle(THERE, 1, undefined)).toEqual({});
@@ -311,7 +312,7 @@ export function relayedTests({ store, world }: At): void {
     test('again is not seen again, and told again when that is news or was told before', async () => {
       await store().receive(relayed(incoming(1, 1)));
       expect(await receive(store(), relayed(incoming(1, 1)))).toEqual({ state: 'delivered', released: [] });
-      await store().confirm(ada.id, [1], BOOT, NOW);
+      await store().confirm(ada.id, [1], NOW);
       expect(await receive(store(), relayed(incoming(1, 1)))).toEqual({ state: 'read', released: [] });
       // The second "read" is that of the session which was shown it.
       expect((await told()).map(([, state]) => state)).toEqual(['delivered', 'read']);

@@ -31,7 +31,9 @@ export function acceptTests({ store }: At): void {
   describe('accept', () => {
     test('puts one message into history and outbox', async () => {
       const accepted = await store().accept(outgoing(1, { replyTo: id(9), group: id(8), resolve: true }));
-      expect(accepted).toEqual({ thread: undefined, copies: [{ id: id(1), number: 1 }] });
+      expect(accepted).toMatchObject({ thread: undefined, copies: [{ id: id(1), number: 1 }] });
+      const entry = await store().outboxEntry(THERE, 1);
+      expect(accepted.queued).toEqual([{ machine: THERE, entry, previous: undefined }]);
       const record = await store().find(ada.id, id(1));
       expect(record).toEqual({
         number: 1,

@@ -12,6 +12,7 @@ import { refuseAllTests } from './mail-store-refusing.ts';
 import { heldTests, relayedTests, settlingReceiptTests } from './mail-store-relaying.ts';
 import { acceptTests, outboxTests, settleTests, takeBackTests } from './mail-store-sending.ts';
 import { hopTests, threadTests } from './mail-store-threads.ts';
+import { urgencyTests } from './mail-store-urgency.ts';
 import { waitingTests } from './mail-store-waiting.ts';
 
 /** What every MailStore must do: the contract of daemon/store/mail-store.ts, told as tests. */
@@ -47,6 +48,7 @@ export function mailStoreSuite(name: string, setup: () => Promise<MailStoreWorld
     threadTests(at);
     hopTests(at);
     owingTests(at);
+    urgencyTests(at);
     historyTests(at);
     limitTests(at);
     reopenTests(at);

@@ -25,9 +25,9 @@ const call = (name: string, args: Record<string, unknown>, session = new FakeSes
 describe('the table', () => {
   test.each([
     ['inbox', ['all_agents']],
-    ['send_message', ['to_agent', 'content', 'thread', 'reply_by']],
-    ['reply', ['message_id', 'content', 'defer', 'resolve']],
-    ['wait_for_message', ['timeout_seconds']],
+    ['send_message', ['to_agent', 'content', 'thread', 'reply_by', 'urgency']],
+    ['reply', ['message_id', 'content', 'defer', 'resolve', 'urgency']],
+    ['wait_for_message', ['timeout_seconds', 'until_agent', 'until_state']],
     ['attachment', ['path_or_url', 'upload', 'filename', 'file_data', 'relay', 'mime_type']],
     ['recall', ['limit', 'from_agent', 'thread_id']],
     ['unsend', ['message_id']],

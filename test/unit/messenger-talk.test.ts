@@ -4,6 +4,7 @@ import { messageText } from '../../mcp/message-text.ts';
 import { replyText } from '../../mcp/text.ts';
 import type { ReplyCall } from '../../protocol/calls.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
+import { RECEIPTS_GATHER_MS } from '../../protocol/limits.ts';
 import { admit, HandClock, startMachine, turn, Wire, type TestMachine } from './wire.ts';
 
 /** Two machines: ada lives on the desk, bob on the laptop, and time stands still. Four hops are the bound. */
@@ -177,7 +178,7 @@ describe('putting off', () => {
     const id = await say(ada, 'bob');
     await pendingOf(bob);
     await bob.confirm();
-    await turn();
+    await clock.advance(RECEIPTS_GATHER_MS);
     apart();
     expect(await answer(bob, id, { content: '', defer: true })).toMatchObject({ status: 'deferred' });
     expect((await bob.inbox({ all_agents: false })).deferred).toMatchObject([{ message_id: id }]);

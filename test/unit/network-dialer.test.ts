@@ -51,7 +51,16 @@ function dialerOf(self: string, reachable = false) {
   const clock = new ManualClock();
   const linked = new Map<string, string>();
   const dials: { peerId: string; at: number; addresses: readonly string[] }[] = [];
-  const world = { reachable, hang: false, noWay: false, clock, linked, dials, aborted: 0 };
+  const world = {
+    reachable,
+    hang: false,
+    noWay: false,
+    clock,
+    linked,
+    dials,
+    aborted: 0,
+    fail: undefined as (() => Promise<unknown>) | undefined,
+  };
   const dialer = new Dialer({
     self,
     clock,
@@ -69,6 +78,7 @@ function dialerOf(self: string, reachable = false) {
           });
         });
       }
+      await world.fail?.();
       if (world.noWay) {
         const cause = new AggregateError([new Error('connect ENETUNREACH 10.0.0.1:1 - Local')]);
         throw new PatchcordError('peer_unreachable', 'No way.', '', { cause });
@@ -92,7 +102,25 @@ describe('Dialer', () => {
     const gaps = times(world).map((time, index, all) => time - (all[index - 1] ?? 0));
     expect(gaps.slice(0, 10)).toEqual([0, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
     expect(world.dialer.statuses()).toEqual([
-      { peerId: 'b', up: false, attempts: world.dials.length, lastError: 'refused' },
+      { peerId: 'b', up: false, attempts: world.dials.length, lastError: 'refused', addresses: [at(1)] },
+    ]);
+  });
+
+  test('tells what each address came to, and that it was refused, until the machine is linked', async () => {
+    const world = dialerOf('a');
+    const failing = (address: string) => Promise.reject(new Error(`connect ECONNREFUSED ${address}`));
+    world.fail = () => dialFirst(failing, [at(1), at(2)], world.clock, new AbortController().signal);
+    world.dialer.setPeers(new Map([['b', [at(1), at(2)]]]));
+    await world.clock.advance(200);
+    const errorOf = (address: string) => ({ address, error: `connect ECONNREFUSED ${address}`, atMs: 0 });
+    expect(world.dialer.statuses()).toMatchObject([{ up: false, tried: [errorOf(at(1)), errorOf(at(2))] }]);
+    world.dialer.refused('b');
+    expect(world.dialer.statuses()).toMatchObject([{ refusedAtMs: 200 }]);
+    world.linked.set('b', '/theirs');
+    world.dialer.up('b');
+    world.linked.delete('b');
+    expect(world.dialer.statuses()).toEqual([
+      { peerId: 'b', up: false, attempts: 0, addresses: [at(1), at(2)] },
     ]);
   });
 
@@ -177,7 +205,9 @@ describe('Dialer', () => {
     world.dialer.up('b');
     await world.clock.advance(60_000);
     expect(world.dials).toEqual([]);
-    expect(world.dialer.statuses()).toEqual([{ peerId: 'b', up: true, address: '/theirs', attempts: 0 }]);
+    expect(world.dialer.statuses()).toEqual([
+      { peerId: 'b', up: true, address: '/theirs', attempts: 0, addresses: [at(1)] },
+    ]);
   });
 
   test('dials again soon after a link broke, and forgets failures after a good one', async () => {

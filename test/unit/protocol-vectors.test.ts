@@ -11,6 +11,13 @@ import { readWhereabouts, signWhereabouts, type Whereabouts } from '../../protoc
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { parseId } from '../../protocol/ids.ts';
+import {
+  decodeRelayAnswer,
+  decodeRelayRequest,
+  encodeRelay,
+  type RelayAnswer,
+  type RelayRequest,
+} from '../../protocol/relaying.ts';
 import { joinCheckCode, joinCommitment } from '../../protocol/join-check.ts';
 import { encodeLetter, parseLetter, type Letter } from '../../protocol/letter.ts';
 import { checkpointHolds } from '../../protocol/membership/checkpoint.ts';
@@ -128,6 +135,11 @@ const FORMATS: Record<string, Format> = {
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },
   'join-request': { decode: decodeJoinRequest, encode: (join: JoinRequest) => encodeJoin(join) },
   'join-answer': { decode: decodeJoinAnswer, encode: (join: JoinAnswer) => encodeJoin(join) },
+  'relay-request': {
+    decode: decodeRelayRequest,
+    encode: (request: RelayRequest) => encodeRelay(request),
+  },
+  'relay-answer': { decode: decodeRelayAnswer, encode: (answer: RelayAnswer) => encodeRelay(answer) },
   'message-id': { decode: (text) => parseId(text), encode: (id: string) => parseId(id) },
   address: {
     decode: (text) => parseAddress(text),

@@ -85,7 +85,7 @@ async function filled() {
   await receive(mail, incoming(0x27, 7));
   await receive(mail, voided(0x28, 8));
   const shown = await mail.show(ada.id, 2, NOBODY, NOW);
-  await mail.confirm(ada.id, [shown[0]!.number], BOOT, NOW);
+  await mail.confirm(ada.id, [shown[0]!.number], NOW);
   await mail.mark(ada.id, { messageId: id(0x22), status: 'deferred' }, BOOT, NOW);
   for (const byte of [1, 2]) {
     await held.hold({

@@ -58,7 +58,7 @@ describe('what one sender may have unread', () => {
   });
 
   test.each([
-    ['reads', () => store.confirm(ada.id, [1], BOOT, NOW)],
+    ['reads', () => store.confirm(ada.id, [1], NOW)],
     ['defers', () => store.mark(ada.id, { messageId: id(1), status: 'deferred' }, BOOT, NOW)],
     ['answers', () => store.mark(ada.id, { messageId: id(1), status: 'replied' }, BOOT, NOW)],
     ['is taken back from', () => store.receiveUnsend(unsending(1))],
@@ -82,7 +82,7 @@ describe('the counts', () => {
     expect(await unread()).toEqual({ bob: 4, cyd: 1, sizeBytes: 29 });
     await store.receiveUnsend(unsending(2));
     await store.show(ada.id, 10, NOBODY, NOW);
-    await store.confirm(ada.id, [1, 3, 4, 4], BOOT, NOW);
+    await store.confirm(ada.id, [1, 3, 4, 4], NOW);
     expect(await unread()).toEqual({ bob: 1, cyd: undefined, sizeBytes: 9 });
     for (const status of ['deferred', 'replied'] as const)
       await store.mark(ada.id, { messageId: id(4), status }, BOOT, NOW);
@@ -93,7 +93,7 @@ describe('the counts', () => {
     await store.accept(outgoing(1));
     await store.refuse(THERE, 1, 'not_member');
     expect(await store.tally(ada.id)).toEqual({ pending: 1, deferred: 0 });
-    await store.confirm(ada.id, [2], BOOT, NOW);
+    await store.confirm(ada.id, [2], NOW);
     expect(await unread()).toEqual({ bob: undefined, cyd: undefined, sizeBytes: undefined });
   });
 
@@ -101,7 +101,7 @@ describe('the counts', () => {
     await receive(store, incoming(1, 1));
     await pretend(key.tally(ada.id), { pending: 1, deferred: 0, number: 1 });
     await journal.transact(async (tx) => tx.delete(key.unread(ada.id, bob.id)));
-    await store.confirm(ada.id, [1], BOOT, NOW);
+    await store.confirm(ada.id, [1], NOW);
     expect(await unread()).toEqual({ bob: undefined, cyd: undefined, sizeBytes: 0 });
   });
 });
@@ -113,7 +113,7 @@ test('an inbox takes so many bytes unread and no more', async () => {
   expect(await store.receive(incoming(2, 2, { content: 'fiver' }))).toEqual(FULL);
   expect(await receive(store, incoming(2, 2, { content: 'four' }))).toMatchObject({ released: [id(2)] });
   expect(await store.receive(fromCyd(11, 1))).toEqual(FULL);
-  await store.confirm(ada.id, [1, 2], BOOT, NOW);
+  await store.confirm(ada.id, [1, 2], NOW);
   expect(await receive(store, fromCyd(11, 1))).toMatchObject({ released: [id(11)] });
 });
 

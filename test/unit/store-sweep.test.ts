@@ -86,7 +86,7 @@ describe.each(['memory', 'LevelDB'])('the sweep of the history in %s', (where) =
   const tally = () => journal.get<StoredTally>(`tally/${ada.id}`);
   const read = async (count: number) => {
     await store.show(ada.id, count, NOBODY, NOW);
-    await store.confirm(ada.id, numbersTo(count), BOOT, NOW);
+    await store.confirm(ada.id, numbersTo(count), NOW);
   };
 
   test('takes what is old and done with, and says how far it came', async () => {
@@ -115,7 +115,7 @@ describe.each(['memory', 'LevelDB'])('the sweep of the history in %s', (where) =
     expect((await store.deferred(ada.id, 9)).map(({ number: one }) => one)).toEqual([2]);
     await store.settle(THERE, number, receipt(3, 'delivered'));
     await store.mark(ada.id, { messageId: id(2), status: 'replied' }, BOOT, NOW);
-    await store.confirm(ada.id, [1], BOOT, NOW);
+    await store.confirm(ada.id, [1], NOW);
     expect(await sweepAll(LATER)).toEqual([3, 0]);
     expect([await numbers(), await keys('kept')]).toEqual([[], []]);
     expect(await tally()).toMatchObject({ pending: 0, deferred: 0, number: 3, floor: 3 });
@@ -125,7 +125,7 @@ describe.each(['memory', 'LevelDB'])('the sweep of the history in %s', (where) =
     await receive(store, incoming(1, 1));
     await sweepAll();
     await store.show(ada.id, 1, NOBODY, LATER);
-    await store.confirm(ada.id, [1], BOOT, LATER);
+    await store.confirm(ada.id, [1], LATER);
     expect(await sweepAll(LATER)).toEqual([0, 0]);
     expect(await sweepAll(LATER + 1, LATER + 2)).toEqual([1, 0]);
   });
@@ -161,7 +161,7 @@ describe.each(['memory', 'LevelDB'])('the sweep of the history in %s', (where) =
   test('finds what is kept in slices too', async () => {
     for (const message of numbersTo(450)) await store.receive(incoming(message, message));
     expect(await sweepAll()).toEqual([0, 0, 0]);
-    await store.confirm(ada.id, numbersTo(450), BOOT, NOW);
+    await store.confirm(ada.id, numbersTo(450), NOW);
     expect(await sweepAll()).toEqual([200, 200, 50, 0]);
   });
 
@@ -195,7 +195,7 @@ describe.each(['memory', 'LevelDB'])('the sweep of the history in %s', (where) =
   test('what was sent, and notices, leave nothing behind', async () => {
     await store.accept(outgoing(1));
     await store.refuse(THERE, 1, 'not_member');
-    await store.confirm(ada.id, [2], BOOT, NOW);
+    await store.confirm(ada.id, [2], NOW);
     expect(await sweepAll()).toEqual([2]);
     expect([await keys('known'), await keys('forget')]).toEqual([[], []]);
     expect(await store.receiveReceipts('a'.repeat(64), [receipt(1, 'read')])).toEqual([]);

@@ -160,7 +160,7 @@ function open(key: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array 
 
 /** The fields of each kind of letter; those with a question mark may be missing. */
 const LETTERS: Record<string, string> = {
-  message: 'k id seq epoch? from to content thread? reply_to? resolve? group? again? sent_at',
+  message: 'k id seq epoch? from to content thread? reply_to? resolve? urgency? group? again? sent_at',
   void: 'k id seq epoch? from to',
   unsend: 'k id from to',
   receipts: 'k receipts',

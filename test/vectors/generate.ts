@@ -7,6 +7,7 @@ import { letterVectors } from './letter-vectors.ts';
 import { logVectors } from './log-vectors.ts';
 import { seeds } from './material.ts';
 import { prekeyVectors } from './prekey-vectors.ts';
+import { relayAnswerVectors, relayRequestVectors } from './relay-vectors.ts';
 import { sealVectors } from './seal-vectors.ts';
 import { sharedVectors } from './shared-vectors.ts';
 import { receiptVectors } from './signed-vectors.ts';
@@ -60,6 +61,8 @@ const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
   ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
   'join-request': { about: 'protocol/ticket.ts: what is asked outside of links', cases: joinVectors() },
   'join-answer': { about: 'protocol/ticket.ts: what is answered', cases: joinAnswerVectors() },
+  'relay-request': { about: 'protocol/relaying.ts: what is asked of a relay, and by one', cases: relayRequestVectors() },
+  'relay-answer': { about: 'protocol/relaying.ts: what is answered', cases: relayAnswerVectors() },
   'join-check': {
     about: 'protocol/join-check.ts: `bytes` is the joiner\u2019s nonce; its commitment, and the digits to compare',
     cases: joinCheckVectors(),

@@ -15,6 +15,13 @@ const SALT = seedOf(0x45);
 const PLACE = { ns: NS, epoch: 3, from: alice.peerId };
 
 const card = { id: id(0xa1), online: true, last_seen: AT, client: 'claude-code 2.1.330' };
+const fullCard = {
+  ...card,
+  state: 'dnd',
+  status: 'bis 15 Uhr \u{1F4BB}',
+  project: 'web-shop',
+  branch: 'feature/cart',
+};
 const roster = { k: 'roster', revision: 256, roster: { platform: 'linux x64', agents: [card] } };
 const rosterOf = (agents: readonly Fields[]): Fields => ({ ...roster, roster: { ...roster.roster, agents } });
 const addresses = { k: 'addresses', machines: [WORD] };
@@ -26,6 +33,8 @@ const VALID: [name: string, shared: Fields][] = [
   ['roster of nobody', { ...roster, revision: 0, roster: { platform: '', agents: [] } }],
   ['roster of 100 agents', rosterOf(many(100))],
   ['roster of one that was never seen', rosterOf([{ ...card, online: false, last_seen: 0, client: '' }])],
+  ['roster of one that tells everything of itself', rosterOf([fullCard])],
+  ['roster of one that is busy', rosterOf([{ ...card, state: 'busy' }])],
   ['addresses', addresses],
   ['addresses of nobody', { ...addresses, machines: [] }],
   ['prekeys', { k: 'prekeys', known: [{ machine: alice.peerId, seq: 20_000 }] }],
@@ -40,6 +49,13 @@ const BAD: [name: string, shared: Fields][] = [
   ['a card without its client', rosterOf([{ id: card.id, online: true, last_seen: 0 }])],
   ['a card with an id of version 4', rosterOf([{ ...card, id: '019a5b00-1234-4abc-8def-0000000000a1' }])],
   ['a client of 121 characters', rosterOf([{ ...card, client: 'x'.repeat(121) }])],
+  ['a card with a state that is none', rosterOf([{ ...card, state: 'away' }])],
+  ['a status of 141 characters', rosterOf([{ ...fullCard, status: 'x'.repeat(141) }])],
+  ['an empty status', rosterOf([{ ...fullCard, status: '' }])],
+  ['a status of two lines', rosterOf([{ ...fullCard, status: 'a\nb' }])],
+  ['a project with a terminal escape', rosterOf([{ ...fullCard, project: '\u001b[2J' }])],
+  ['a project of 121 characters', rosterOf([{ ...fullCard, project: 'x'.repeat(121) }])],
+  ['a branch of 121 characters', rosterOf([{ ...fullCard, branch: 'x'.repeat(121) }])],
   ['a platform of 61 characters', { ...roster, roster: { platform: 'x'.repeat(61), agents: [] } }],
   ['a roster with a label', { ...roster, roster: { ...roster.roster, label: 'desk' } }],
   ['an address in the open', { ...addresses, machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] }],

@@ -23,6 +23,8 @@ interface Story extends Places {
   doubt: number;
   deferred: number;
   pendingSizeBytes: number;
+  info: number;
+  steer: number;
   /** Unread messages by sender. */
   unread: Map<string, number>;
   last: number;
@@ -84,8 +86,8 @@ export async function mendMail(tx: Tx, agent: string, found: Findings, nowMs: nu
   const number = Math.max(story.last, tally?.number ?? known);
   if (tally && number > story.last) story.holes.push({ from: story.last + 1, to: number });
   await nameHoles(tx, agent, story.holes, found, nowMs);
-  const { pending, deferred, doubt, pendingSizeBytes } = story;
-  const counts: StoredTally = { pending, deferred, doubt, pendingSizeBytes, floor, number };
+  const { pending, deferred, doubt, pendingSizeBytes, info, steer } = story;
+  const counts: StoredTally = { pending, deferred, doubt, pendingSizeBytes, info, steer, floor, number };
   if (tally ? isSameTally(tally, counts) : number === 0) return;
   tx.put(key.tally(agent), counts);
   found.add('mended', `the counts of agent ${agent}`);
@@ -93,7 +95,16 @@ export async function mendMail(tx: Tx, agent: string, found: Findings, nowMs: nu
 
 /** What is nothing may be absent. */
 function isSameTally(one: StoredTally, other: StoredTally): boolean {
-  const fields = ['pending', 'deferred', 'doubt', 'pendingSizeBytes', 'floor', 'number'] as const;
+  const fields = [
+    'pending',
+    'deferred',
+    'doubt',
+    'pendingSizeBytes',
+    'info',
+    'steer',
+    'floor',
+    'number',
+  ] as const;
   return fields.every((field) => (one[field] ?? 0) === (other[field] ?? 0));
 }
 
@@ -147,6 +158,8 @@ async function readHistory(
     doubt: 0,
     deferred: 0,
     pendingSizeBytes: 0,
+    info: 0,
+    steer: 0,
     unread: new Map(),
     last: floor,
     holes: [],
@@ -187,7 +200,8 @@ function count(story: Story, { message, notice, doubt }: MailRecord): void {
   if (doubt) story.doubt += 1;
   else story.pending += 1;
   if (notice) return;
-  const { from, content } = message;
+  const { from, content, urgency } = message;
+  if (urgency !== undefined && !doubt) story[urgency] += 1;
   story.pendingSizeBytes += Buffer.byteLength(content);
   story.unread.set(from.id, (story.unread.get(from.id) ?? 0) + 1);
 }

@@ -1,5 +1,5 @@
 import type { Tx } from '../journal.ts';
-import { below, key, numberOf } from '../mail-records.ts';
+import { below, key, numberOf, type OutboxNumbers } from '../mail-records.ts';
 import type { OutboxEntry } from '../mail-store.ts';
 import type { Findings } from './findings.ts';
 import { namesBelow, pagesOf } from './pages.ts';
@@ -20,9 +20,9 @@ export async function mendOutbox(tx: Tx, found: Findings): Promise<void> {
     await setCount(tx, key.outboxCount(machine), count, 'a count of what waits for a machine', found);
     await setCount(tx, key.outboxSize(machine), sizeBytes, 'a size of what waits for a machine', found);
   }
-  const number = (await tx.get<number>(key.outboxNumber)) ?? 0;
-  if (number >= highest) return;
-  tx.put(key.outboxNumber, highest);
+  const last = (await tx.get<OutboxNumbers>(key.outboxNumber))?.last ?? 0;
+  if (last >= highest) return;
+  tx.put(key.outboxNumber, { last: highest, recent: [] } satisfies OutboxNumbers);
   found.add('mended', 'the last number of the outbox');
 }
 
