@@ -119,4 +119,5 @@ test('more than ten peers behind one address are in the mesh', async () => {
   const others = await Promise.all(Array.from({ length: 14 }, () => talker()));
   for (const other of others) await connect(other, first);
   for (const other of others) await hears(first, other, 'hello');
+  expect(others.every(({ heard }) => heard.length > 0)).toBe(true);
 });
