@@ -4,7 +4,7 @@ import { eventually } from '../processes/eventually.ts';
 import { reportOf } from '../processes/ledger.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { skipAloud } from './namespace.ts';
-import { Net, type Host } from './net.ts';
+import { daemons, Net, type Host } from './net.ts';
 import { allLinked, linked, linkOf, timed, unlinked } from './watch.ts';
 
 /**
@@ -44,7 +44,7 @@ describe.skipIf(skipAloud('two offices and a keeper'))('two offices and a keeper
       net.host('right1', right),
       net.host('right2', right),
     ];
-    const started = await Promise.all(hosts.map((host) => host.daemon({ mdns: true })));
+    const started = await daemons(hosts, { mdns: true });
     [l1, l2, laptop, r1, r2] = [started[0]!, started[1]!, started[2]!, started[3]!, started[4]!];
     all = [keeper, l1, l2, laptop, r1, r2];
     await mesh('team', ...all);
