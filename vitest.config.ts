@@ -31,6 +31,7 @@ export default defineConfig({
     projects: [
       project('unit', 30_000),
       project('model', 120_000),
+      project('sim-presence', 120_000),
       // By itself: it keeps every processor busy.
       project('sim', 900_000, {}, 1),
       project('e2e', 120_000, OVER_PROCESSES),

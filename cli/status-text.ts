@@ -103,7 +103,11 @@ function memberLine(view: MemberView): string {
 
 function linkLine(view: StatusView['links'][number]): string {
   const why = view.last_error === undefined ? '' : ` (${inline(view.last_error)})`;
-  const link = view.up ? `linked at ${inline(view.address ?? 'an unknown address')}` : `not linked${why}`;
+  const way =
+    view.relay === undefined
+      ? `at ${inline(view.address ?? 'an unknown address')}`
+      : `via relay ${inline(view.relay)}`;
+  const link = view.up ? `linked ${way}` : `not linked${why}`;
   const held = view.held === 0 ? '' : `, ${view.held} held for it as a mailbox`;
   return `${inline(view.machine)}: ${link}; ${view.queued} queued${held}`;
 }

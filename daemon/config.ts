@@ -27,12 +27,18 @@ export interface DaemonConfig {
   readonly httpPort: number | undefined;
   readonly listen: readonly string[] | undefined;
   readonly peers: readonly string[];
+  /** Addresses to tell others beside those that this machine listens on. */
+  readonly announce: readonly string[];
+  /** Whether machines on the same network are looked for by multicast. */
+  readonly mdns: boolean;
   readonly label: string;
   /** How long mail waits and the history is kept. */
   readonly retentionMs: number;
   readonly logLevel: LogLevel;
   /** Longest chain of answers without a person. */
   readonly hopsMax: number;
+  /** Whether this machine passes bytes on between members. */
+  readonly relay: boolean;
   /** Links kept in one namespace; its members are to have the same number. */
   readonly linksMax: number;
 }
@@ -43,9 +49,13 @@ export interface DaemonFlags {
   httpPort?: string | undefined;
   listen?: readonly string[] | undefined;
   peer?: readonly string[] | undefined;
+  announce?: readonly string[] | undefined;
+  /** False for --no-mdns. */
+  mdns?: boolean | undefined;
   name?: string | undefined;
   maxHops?: string | undefined;
   retention?: string | undefined;
+  relay?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -54,6 +64,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const LISTEN_PATTERN = /^\/(ip4|ip6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws)?$/;
 const PEER_PATTERN =
   /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(\/ws|\/wss|\/tls\/ws)?(\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}\/p2p-circuit)?\/p2p\/[1-9A-HJ-NP-Za-km-z]{40,60}$/;
+
+const ANNOUNCE_PATTERN = /^\/(ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/(tcp|udp)\/\d{1,5}(\/[a-z][a-z0-9-]*)*$/;
 
 const zPort = z
   .string()
@@ -72,6 +84,20 @@ const zListen = z
 const zPeers = z
   .array(z.string().regex(PEER_PATTERN, 'Give addresses such as /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo….'))
   .max(1_000, 'Give at most 1000 addresses.');
+
+const zAnnounce = z
+  .array(
+    z
+      .string()
+      .max(200, 'Give shorter addresses.')
+      .regex(
+        ANNOUNCE_PATTERN,
+        'Give addresses such as /ip4/192.0.2.7/tcp/4001 or /dns4/example.org/tcp/4001.',
+      ),
+  )
+  .max(ADDRESSES_MAX, `Give at most ${ADDRESSES_MAX} addresses.`);
+
+const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
 
 const zLabelInput = z
   .string()
@@ -134,8 +160,18 @@ export function readConfig(flags: DaemonFlags, environment: Environment = proces
     httpPort: read(zPort, { flag: '--http-port', variable: 'PATCHCORD_HTTP_PORT' }, flags.httpPort),
     listen: read(zListen, { flag: '--listen', variable: 'PATCHCORD_LISTEN' }, some(flags.listen), split),
     peers: read(zPeers, { flag: '--peer', variable: 'PATCHCORD_PEERS' }, some(flags.peer), split) ?? [],
+    announce:
+      read(zAnnounce, { flag: '--announce', variable: 'PATCHCORD_ANNOUNCE' }, some(flags.announce), split) ??
+      [],
+    // The flag can only say no.
+    mdns:
+      flags.mdns !== false &&
+      (read(zSwitch, { flag: '--no-mdns', variable: 'PATCHCORD_MDNS' }, undefined) ?? true),
     label: read(zLabelInput, { flag: '--name', variable: 'PATCHCORD_NAME' }, flags.name) ?? labelDefault(),
     hopsMax: read(zHops, { flag: '--max-hops', variable: 'PATCHCORD_HOPS' }, flags.maxHops) ?? HOPS_DEFAULT,
+    relay:
+      read(zSwitch, { flag: '--relay', variable: 'PATCHCORD_RELAY' }, flags.relay ? 'on' : undefined) ??
+      false,
     linksMax: check(
       zLinks,
       'PATCHCORD_LINKS_MAX',

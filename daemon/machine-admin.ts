@@ -91,11 +91,12 @@ export class MachineAdmin implements Admin {
   async status(): Promise<MachineStatus> {
     const { self } = this.#directory;
     const held = await this.#held.recipients();
-    const links = this.#network.links().map(async ({ peerId, up, address, lastError }) => ({
+    const links = this.#network.links().map(async ({ peerId, up, address, relay, lastError }) => ({
       machine: this.#labelOf(peerId),
       peer_id: peerId,
       up,
       ...(address === undefined ? {} : { address }),
+      ...(relay === undefined ? {} : { relay: this.#labelOf(relay) }),
       ...(lastError === undefined ? {} : { last_error: lastError }),
       prekey: this.#prekeyState(peerId),
       queued: await this.#mail.outboxCount(peerId),

@@ -10,7 +10,9 @@ import type { Doctor } from './api/doctor.ts';
 import type { Top } from './api/top.ts';
 import { createBundles } from './bundle/machine-bundles.ts';
 import type { Clock, Random } from './clock.ts';
+import { createDiscovery, type LanParts } from './discovery/machine-discovery.ts';
 import { createDoctor } from './doctor/machine-doctor.ts';
+import { AddressBook } from './directory/address-book.ts';
 import { Agents } from './directory/agents.ts';
 import { Directory, type LogStep } from './directory/directory.ts';
 import { DirectoryStore } from './directory/directory-store.ts';
@@ -75,6 +77,10 @@ export interface MachineParts {
   platform: string;
   /** Peers named by the user: multiaddrs that end in /p2p/PEER. */
   peers: readonly string[];
+  /** Passes bytes on between members, as a keeper does anyway. */
+  relay?: boolean;
+  /** The networks to follow; none are where it is left out. */
+  lan?: LanParts | undefined;
   /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
   linksMax?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
@@ -103,27 +109,21 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const mail = createKvMailStore(journal, signer, noticesBy(clock, random));
   const held = createKvHeldStore(journal, { retentionMs });
   const historySweep = new HistorySweep({ mail: createMailSweep(journal), clock, log, retentionMs });
+  const onPrekey = (machine: string): void => postoffice.keyed(machine);
   const registry = createRegistry(parts, journal, {
     onLogChanged({ after }) {
       directory.presenceChanged(after.id, signer.peerId);
       messenger.membersChanged(after);
       void follow(after.id);
     },
-    onPrekey: (machine) => postoffice.keyed(machine),
+    onPrekey,
   });
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const delivery = createDelivery(parts, registry, { mail, held, care });
-  const { epochs, postoffice, telling, messenger, watches } = delivery;
-  const admin = new MachineAdmin({ ...registry, messenger, mail, held, network, clock, care, watches });
-  const bundles = createBundles({
-    ...registry,
-    postoffice,
-    mail,
-    signer,
-    clock,
-    onPrekey: (machine) => postoffice.keyed(machine),
-  });
+  const { epochs, postoffice, telling, messenger } = delivery;
+  const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
+  const discovery = createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
@@ -131,10 +131,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   };
   return {
     messenger,
-    admin,
-    bundles,
-    doctor: createDoctor(care, { directory, network, mail, clock }),
-    top: createTop({ directory, network, mail, held, clock }),
+    ...faces,
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
@@ -144,9 +141,12 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
         postoffice.mended();
       };
       await telling.start();
-      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock }));
+      const relay = parts.relay ?? false;
+      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock, relay }));
+      registry.invites.start();
       sync.start();
       presence.start();
+      await discovery.start();
       historySweep.start();
       for (const ns of directory.logs.keys()) {
         keys.check(ns);
@@ -156,6 +156,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
     async stop() {
       messenger.stop();
       presence.stop();
+      await discovery.stop();
       sync.stop();
       links.stop();
       keys.stop();
@@ -174,6 +175,29 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
   return () => {
     const nowMs = clock.now();
     return { id: newId(nowMs, random.bytes), nowMs };
+  };
+}
+
+/** What people and programs have of the machine, beside the tools. */
+function createFaces(
+  { signer, network, clock }: MachineParts,
+  registry: ReturnType<typeof createRegistry>,
+  inside: ReturnType<typeof createDelivery> & { mail: MailStore; held: HeldStore; care: StoreCare },
+): Pick<Machine, 'admin' | 'bundles' | 'doctor' | 'top'> {
+  const { directory } = registry;
+  const { postoffice, mail, held, care } = inside;
+  return {
+    admin: new MachineAdmin({ ...registry, ...inside, network, clock }),
+    bundles: createBundles({
+      ...registry,
+      postoffice,
+      mail,
+      signer,
+      clock,
+      onPrekey: (machine) => postoffice.keyed(machine),
+    }),
+    doctor: createDoctor(care, { directory, network, mail, clock }),
+    top: createTop({ directory, network, mail, held, clock }),
   };
 }
 
@@ -293,8 +317,10 @@ function createRegistry(
     },
   });
   const keys = new NamespaceKeys({ directory, signer, clock, random, log });
+  const book = new AddressBook({ directory, network, signer, clock });
   const sync: DirectorySync = new DirectorySync({
     directory,
+    book,
     links,
     keys,
     network,
@@ -306,23 +332,27 @@ function createRegistry(
     onPrekey: events.onPrekey,
     onOwnChanged: (ns) => presence.changed(ns),
   });
-  const presence = new Presence({
-    directory,
-    keys,
-    prekeys,
-    network,
-    signer,
-    clock,
-    random,
-    log,
-    boot: parts.boot,
-  });
+  const common = { directory, keys, network, signer, clock, random, log };
+  const presence = new Presence({ ...common, prekeys, boot: parts.boot });
   const agents = new Agents({ directory, sync, signer, clock, random, log });
   const standing = new Standing({ directory, network, clock, log });
-  const invites = new Invites({ directory, keys, standing, network, signer, clock, random, log });
-  const joining = new Joining({ directory, sync, keys, standing, network, signer, clock, random, log });
+  const invites = new Invites({ ...common, standing });
+  const joining = new Joining({ ...common, sync, standing });
   const membership = new Membership({ directory, keys, signer, clock });
-  return { directory, links, prekeys, keys, sync, agents, standing, invites, joining, membership, presence };
+  return {
+    directory,
+    links,
+    prekeys,
+    keys,
+    book,
+    sync,
+    agents,
+    standing,
+    invites,
+    joining,
+    membership,
+    presence,
+  };
 }
 
 /**
@@ -351,6 +381,9 @@ function followerOf(parts: {
   return follow;
 }
 
+/** Frames that are mail, or answer to mail. */
+const MAIL: ReadonlySet<Frame['t']> = new Set(['parcel', 'ack', 'refuse', 'offer', 'take']);
+
 /** Leads what the network brings to the part it is for. */
 function handlers(parts: {
   directory: Directory;
@@ -363,6 +396,7 @@ function handlers(parts: {
   epochs: Epochs;
   network: Pick<Network, 'drop'>;
   log: Log;
+  relay: boolean;
   clock: Clock;
 }): NetworkHandlers {
   const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
@@ -386,6 +420,9 @@ function handlers(parts: {
     epoch: () => parts.epochs.current,
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
+    relays: () => parts.relay || directory.isKeeper(),
+    mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
+    addressesChanged: () => void sync.announceWhereabouts(),
     linkUp(machine, { window, epoch, atMs }) {
       if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
@@ -405,7 +442,7 @@ function handlers(parts: {
       });
     },
     frame(machine: string, frame: Frame) {
-      if (!isSyncFrame(frame)) links.used(machine);
+      if (MAIL.has(frame.t)) links.used(machine);
       if (isSyncFrame(frame)) inDirectory(machine, () => sync.frame(machine, frame));
       else if (frame.t === 'parcel') afterDirectory(machine, () => postoffice.parcel(machine, frame));
       else if (frame.t === 'offer') afterDirectory(machine, () => postoffice.offered(machine, frame));

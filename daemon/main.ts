@@ -8,6 +8,8 @@ import { storeCopy } from './backup/backup.ts';
 import { systemClock as clock, systemRandom as random } from './clock.ts';
 import type { DaemonConfig } from './config.ts';
 import { readDaemonInfo, removeDaemonInfo, writeDaemonInfo, type DaemonInfo } from './daemon-json.ts';
+import { SystemMulticast } from './discovery/multicast.ts';
+import { systemPlaces } from './discovery/network-watch.ts';
 import { findDaemon } from './health.ts';
 import { asidePath, homePaths, prepareHome, type HomePaths } from './home.ts';
 import { openKeys, type Keys } from './keys/keys.ts';
@@ -139,6 +141,7 @@ async function startMachine(
   const network = createLibp2pNetwork({
     seed: keys.machineSeed,
     listen: config.listen ?? (await listenDefault(ports, log)),
+    announce: config.announce,
     clock,
     random,
     log,
@@ -160,7 +163,12 @@ async function startMachine(
     label: config.label,
     platform: `${process.platform} ${process.arch}`,
     peers: config.peers,
+    lan: {
+      places: systemPlaces,
+      ...(config.mdns && { multicast: (onDatagram) => new SystemMulticast(log, onDatagram) }),
+    },
     hopsMax: config.hopsMax,
+    relay: config.relay,
     linksMax: config.linksMax,
     retentionMs: config.retentionMs,
   });

@@ -119,6 +119,7 @@ export const zStatusView = z.object({
       peer_id: z.string(),
       up: z.boolean(),
       address: z.string().optional(),
+      relay: z.string().optional().describe('the machine that passes the bytes of this link on'),
       last_error: z.string().optional(),
       prekey: z.enum(['fresh', 'stale', 'none']).describe('what envelopes for it are sealed to'),
       queued: z.number().int().describe('parcels that wait for this machine'),

@@ -25,6 +25,8 @@ const FRAMES = {
     window_frames: z.int().min(1).max(65_536),
     window_bytes: z.int().min(FRAME_SIZE_BYTES_MAX),
     epoch: z.int().min(1).max(EPOCH_MAX).optional(),
+    /** Passes bytes on between members that cannot reach each other, see relaying.ts. */
+    relay: z.literal(true).optional(),
     /** The sender's clock: nothing is decided by it, but people are told of clocks that are apart. */
     at: zTimeMs.optional(),
   }),

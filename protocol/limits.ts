@@ -92,12 +92,18 @@ export const LINKS_FEW = 2;
 export const ONWARD_ANSWER_MS = 2_000;
 /** What is kept for want of a way on is looked at again this often. */
 export const ONWARD_AGAIN_MS = 30_000;
+/** A machine that is there and yet not linked with a neighbour that keeps mail for it: another may try, this often. */
+export const ONWARD_ASIDE_MS = 60_000;
 /** Statements of one namespace log that a machine keeps. Wire. */
 export const STATEMENTS_MAX = 10_000;
 /** Agents that one machine may announce in one namespace. Wire. */
 export const AGENTS_PER_MACHINE_MAX = 100;
 /** Addresses that a ticket, a roster entry or the address book keeps per machine. Wire. */
 export const ADDRESSES_MAX = 16;
+/** What a machine says of where it is, signed: with its seal it fits one datagram. Wire. */
+export const WHEREABOUTS_SIZE_BYTES_MAX = 1_000;
+/** A datagram on the LAN: it crosses every link in one piece (RFC 8200 section 5, less the headers). Wire. */
+export const DATAGRAM_SIZE_BYTES_MAX = 1_232;
 /** Longest ticket text. */
 export const TICKET_LENGTH_MAX = 12_288;
 /** Open invites of one namespace. */
@@ -207,8 +213,34 @@ export const MAILBOX_PAGE_MAX = 500;
 export const BUNDLE_ITEMS_MAX = 500_000;
 export const BUNDLE_SIZE_BYTES_MAX = 1024 * 1024 * 1024;
 
-/** A machine says that it is alive this often, */
+/** Connections that a machine passes on at once as a relay, */
+export const RELAYED_MAX = 2_048;
+/** of them those that begin or end at one machine: one for each link of a full mesh, and what is being replaced, */
+export const RELAYED_PER_MACHINE_MAX = 192;
+/** and between two machines: links are replaced, and addresses race. */
+export const RELAYED_PER_PAIR_MAX = 4;
+/** Those of machines that are no members yet and hold an invite of a member behind the relay, */
+export const RELAYED_GUESTS_MAX = 16;
+/** of them those to one inviter, */
+export const RELAYED_GUESTS_PER_INVITER_MAX = 4;
+/** their bytes both ways: a join answer is one frame, */
+export const RELAYED_GUEST_SIZE_BYTES_MAX = 1024 * 1024;
+/** and how long one may last. */
+export const RELAYED_GUEST_MS_MAX = 30_000;
+/** Bytes that may wait at a relay for one slow machine; a link has no more than its window under way, */
+export const RELAYED_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
+/** and for all of them together; */
+export const RELAYED_BUFFERS_BYTES_MAX = 64 * 1024 * 1024;
+/** what waits for one machine counts from here on. */
+export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
+/** A relayed connection on which nothing was said for so long is ended; a link says something every 15 s. */
+export const RELAYED_SILENCE_MS = 60_000;
+/** Relays at which a machine says that it can be reached. */
+export const RELAYS_CHOSEN_MAX = 2;
+/** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
 export const PRESENCE_BEAT_MS = 15_000;
+export const PRESENCE_BEAT_MS_MAX = 20_000;
+export const PRESENCE_BEAT_STRETCHED_AT = 200;
 /** and counts as gone for whoever has heard nothing new of it for this long, by their own clock. */
 export const PRESENCE_TTL_MS = 45_000;
 /** Nothing new for this long, and it is asked, or others are asked about it. */
@@ -225,7 +257,7 @@ export const PROBED_THROUGH = 3;
 export const PRESENCE_NEIGHBOURS = 3;
 /** A member that passed beats on within this time is one to pass beats to, at most so many. */
 export const PRESENCE_CHOOSER_MS = 60_000;
-export const PRESENCE_CHOOSERS_MAX = 12;
+export const PRESENCE_CHOOSERS_MAX = 6;
 /** Beats under one statement; then comes another statement. Wire. */
 export const BEATS_PER_STATEMENT_MAX = 1_024;
 /** A machine says something newer than its last beat at most this often when it is asked. */
@@ -247,7 +279,10 @@ export const PRESENCE_PEER_PER_SECOND = 200;
 export const STATEMENTS_BURST = 10;
 export const STATEMENTS_PER_SECOND = 1;
 /** Suspicions of others that are followed, at once and for each second: so a liar makes little noise. */
-export const SUSPICIONS_BURST = 64;
-export const SUSPICIONS_PER_SECOND = 4;
+export const SUSPICIONS_BURST = 16;
+export const SUSPICIONS_PER_SECOND = 1;
+/** Answers of a suspected machine that gossip carries; whoever asks it over a link is answered there. */
+export const ANSWERS_BURST = 2;
+export const ANSWERS_PER_SECOND = 0.1;
 /** A statement is asked for, or told to one that has an older one, at most this often. */
 export const WANT_INTERVAL_MS = 2_000;

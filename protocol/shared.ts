@@ -5,10 +5,10 @@ import { sha256 } from './digest.ts';
 import { PatchcordError } from './errors.ts';
 import { hkdf } from './hkdf.ts';
 import type { RandomBytes } from './ids.ts';
-import { ADDRESSES_MAX, MEMBERS_MAX, PREKEY_SEQUENCE_MAX } from './limits.ts';
+import { MEMBERS_MAX, PREKEY_SEQUENCE_MAX, WHEREABOUTS_SIZE_BYTES_MAX } from './limits.ts';
 import { pad, unpad } from './padding.ts';
 import { zRoster } from './roster.ts';
-import { zMultiaddr, zPeerId } from './shapes.ts';
+import { zBytes, zPeerId } from './shapes.ts';
 
 /**
  * What a machine tells all members of a namespace: sealed with the namespace key, which changes whenever a machine
@@ -26,12 +26,10 @@ export const zShared = z.discriminatedUnion('k', [
       .array(z.strictObject({ machine: zPeerId, seq: z.int().min(0).max(PREKEY_SEQUENCE_MAX) }))
       .max(MEMBERS_MAX),
   }),
-  /** Where members can be reached, as far as the machine knows. */
+  /** Where members can be reached, each by its own signed word; see discovery/whereabouts.ts. */
   z.strictObject({
     k: z.literal('addresses'),
-    machines: z
-      .array(z.strictObject({ peer: zPeerId, addresses: z.array(zMultiaddr).max(ADDRESSES_MAX) }))
-      .max(MEMBERS_MAX),
+    machines: z.array(zBytes.refine((bytes) => bytes.length <= WHEREABOUTS_SIZE_BYTES_MAX)).max(MEMBERS_MAX),
   }),
 ]);
 export type Shared = z.infer<typeof zShared>;

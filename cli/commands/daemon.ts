@@ -12,6 +12,7 @@ interface DaemonOptions extends DaemonFlags, GlobalOptions {
   home?: string;
   background?: boolean;
   mdns: boolean;
+  announce?: string[];
 }
 
 /** `daemon`, and the same daemon in the background: `up`, `down`, `status`. */
@@ -68,21 +69,27 @@ function withDaemonFlags(command: Command): Command {
       collect,
     )
     .option('--peer <multiaddr>', 'a machine to stay linked with; may be repeated', collect)
+    .option('--relay', 'pass bytes on between members that cannot reach each other, as keepers do')
+    .option(
+      '--announce <multiaddr>',
+      'another address of this machine, such as a forwarded port; may be repeated',
+      collect,
+    )
     .option('--name <label>', "this machine's name for others (default: the host name)")
     .option('--max-hops <number>', 'answers between agents until a person has to step in (default: 40)')
     .option('--retention <duration>', 'how long mail waits and history is kept: 1d to 30d (default: 7d)')
-    .addOption(
-      new Option('--no-mdns', 'do not look for machines by multicast (nothing does yet)').hideHelp(),
-    );
+    .option('--no-mdns', 'do not look for machines on the local network by multicast');
 }
 
 /** The flags as they go to the daemon process. */
 function spelled(options: DaemonOptions): string[] {
-  const { httpPort, listen = [], peer = [], name, maxHops, retention } = options;
+  const { httpPort, listen = [], peer = [], announce = [], name, maxHops, retention } = options;
   return [
     ...(httpPort === undefined ? [] : ['--http-port', httpPort]),
     ...listen.flatMap((address) => ['--listen', address]),
     ...peer.flatMap((address) => ['--peer', address]),
+    ...(options.relay === true ? ['--relay'] : []),
+    ...announce.flatMap((address) => ['--announce', address]),
     ...(name === undefined ? [] : ['--name', name]),
     ...(maxHops === undefined ? [] : ['--max-hops', maxHops]),
     ...(retention === undefined ? [] : ['--retention', retention]),

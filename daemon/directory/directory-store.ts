@@ -58,7 +58,8 @@ export interface LogChange {
  *     invite/ID           Invite
  *     prekey/MACHINE      bytes of a signed prekey, the newest known
  *     roster/NS/MACHINE   Roster, as that machine announced it last
- *     address/MACHINE     string[]: multiaddrs, best first
+ *     whereabouts/MACHINE bytes of a signed word on where it is, the newest known
+ *     address/MACHINE     string[]: multiaddrs that others named, best first
  *     agent/ID            LocalAgent
  *     token/HASH          agent id; the hash is SHA-256 of a bearer token, in hex
  */
@@ -92,6 +93,7 @@ export class DirectoryStore {
         roster: value,
       })),
       prekeys: (await all<Uint8Array>('prekey/')).map(({ value }) => value),
+      whereabouts: (await all<Uint8Array>('whereabouts/')).map(({ value }) => value),
       addresses: (await all<string[]>('address/')).map(({ names, value }) => ({
         machine: names[0]!,
         addresses: value,
@@ -149,9 +151,15 @@ export class DirectoryStore {
     await this.#journal.transact(async (tx) => tx.put(`prekey/${machine}`, bytes));
   }
 
-  async putAddresses(entries: readonly { machine: string; addresses: readonly string[] }[]): Promise<void> {
+  async putAddresses(machine: string, addresses: readonly string[]): Promise<void> {
+    await this.#journal.transact(async (tx) => tx.put(`address/${machine}`, addresses));
+  }
+
+  /** The machine's own word; what others named is over. */
+  async putWhereabouts(machine: string, bytes: Uint8Array): Promise<void> {
     await this.#journal.transact(async (tx) => {
-      for (const { machine, addresses } of entries) tx.put(`address/${machine}`, addresses);
+      tx.put(`whereabouts/${machine}`, bytes);
+      tx.delete(`address/${machine}`);
     });
   }
 

@@ -5,6 +5,7 @@ import { addStatements, openLog, type NamespaceLog } from '../../protocol/member
 import { readStatement, type SignedStatement } from '../../protocol/membership/statement.ts';
 import type { Member } from '../../protocol/membership/view.ts';
 import { readPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
+import { readWhereabouts, type Whereabouts } from '../../protocol/discovery/whereabouts.ts';
 import type { Roster } from '../../protocol/roster.ts';
 import type { Log } from '../log.ts';
 import { cardOf, type Place } from './card.ts';
@@ -34,7 +35,10 @@ export class Directory {
   readonly agents = new Map<string, LocalAgent>();
   /** Agent ids by the hash of a bearer token. */
   readonly tokens = new Map<string, string>();
+  /** Where each other machine may be reached, best first. */
   readonly addresses = new Map<string, string[]>();
+  /** The newest word of each other machine on where it is. */
+  readonly whereabouts = new Map<string, Whereabouts>();
   /** The newest prekey of each other machine. */
   readonly prekeys = new Map<string, Prekey>();
   /** The newest key that is held of each namespace. */
@@ -79,6 +83,11 @@ export class Directory {
     for (const invite of stored.invites) this.invites.set(invite.id, invite);
     for (const { ns, machine, roster } of stored.rosters) this.#rosters.set(`${ns}/${machine}`, roster);
     for (const { machine, addresses } of stored.addresses) this.addresses.set(machine, addresses);
+    for (const bytes of stored.whereabouts) {
+      const said = readWhereabouts(bytes, () => true)!;
+      this.whereabouts.set(said.machine, said);
+      this.addresses.set(said.machine, bookOf(said, this.addresses.get(said.machine) ?? []));
+    }
     for (const prekey of stored.prekeys.map(readPrekey)) this.prekeys.set(prekey.machine, prekey);
     for (const agent of stored.agents) this.agents.set(agent.id, agent);
     for (const { hash, agent } of stored.tokens) this.tokens.set(hash, agent);
@@ -138,6 +147,11 @@ export class Directory {
     return log !== undefined && log.members.has(machine) && this.isMember(log);
   }
 
+  /** Whether this machine is a keeper of some namespace. */
+  isKeeper(): boolean {
+    return [...this.logs.values()].some(({ members }) => members.get(this.self.peerId)?.role === 'keeper');
+  }
+
   /** Namespaces that a machine shares with this one. */
   common(machine: string): NamespaceLog[] {
     return [...this.logs.values()].filter((log) => this.shares(log.id, machine));
@@ -193,7 +207,8 @@ export class Directory {
   }
 
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
-    await this.store.putRoster(ns, machine, roster);
+    const before = this.#rosters.get(`${ns}/${machine}`);
+    if (!before || lasting(before) !== lasting(roster)) await this.store.putRoster(ns, machine, roster);
     this.#rosters.set(`${ns}/${machine}`, roster);
     this.presenceChanged(ns, machine);
   }
@@ -273,23 +288,33 @@ export class Directory {
     this.prekeys.set(prekey.machine, prekey);
   }
 
+  /** Remembers addresses of a machine that it has not signed, such as those of a ticket, until it tells its own. */
+  async learnAddresses(machine: string, addresses: readonly string[]): Promise<void> {
+    if (machine === this.self.peerId || addresses.length === 0) return;
+    const told = addresses.slice(0, ADDRESSES_MAX);
+    await this.store.putAddresses(machine, told);
+    this.addresses.set(machine, bookOf(this.whereabouts.get(machine), told));
+  }
+
   /**
-   * Remembers where machines can be reached. A machine's own word comes first and replaces its earlier one; what
-   * others say is added behind.
+   * Remembers a machine's newer word on where it is, which replaces all that was known. True when the addresses are
+   * others than before; that it has said the same again is not stored.
    */
-  async learnAddresses(
-    entries: readonly { machine: string; addresses: readonly string[]; own: boolean }[],
-  ): Promise<boolean> {
-    const changed: { machine: string; addresses: string[] }[] = [];
-    for (const { machine, addresses, own } of entries) {
-      if (machine === this.self.peerId || addresses.length === 0) continue;
-      const before = this.addresses.get(machine) ?? [];
-      const after = [...new Set(own ? addresses : [...before, ...addresses])].slice(0, ADDRESSES_MAX);
-      if (after.join() !== before.join()) changed.push({ machine, addresses: after });
+  async learnWhereabouts(said: Whereabouts): Promise<boolean> {
+    const { machine, addresses } = said;
+    const before = this.whereabouts.get(machine);
+    const moved = before?.addresses.join() !== addresses.join();
+    // First seen, so that of two that arrive together the older one finds the newer.
+    this.whereabouts.set(machine, said);
+    if (!moved) return false;
+    try {
+      await this.store.putWhereabouts(machine, said.bytes);
+    } catch (error) {
+      if (before) this.whereabouts.set(machine, before);
+      else this.whereabouts.delete(machine);
+      throw error;
     }
-    if (changed.length === 0) return false;
-    await this.store.putAddresses(changed);
-    for (const { machine, addresses } of changed) this.addresses.set(machine, addresses);
+    if (this.whereabouts.get(machine) === said) this.addresses.set(machine, addresses);
     return true;
   }
 
@@ -321,4 +346,17 @@ export class Directory {
       this.logs.set(ns, log);
     }
   }
+}
+
+/**
+ * What of a roster is worth a write. What agents do just now changes often, and is not shown of those that are away, so
+ * that nobody misses it after a restart.
+ */
+function lasting({ platform, agents }: Roster): string {
+  return JSON.stringify([platform, agents.map((card) => ({ ...card, state: card.state === 'dnd' }))]);
+}
+
+/** What a machine said itself, then what others said of it. */
+function bookOf(said: Whereabouts | undefined, told: readonly string[]): string[] {
+  return [...new Set([...(said?.addresses ?? []), ...told])].slice(0, ADDRESSES_MAX);
 }

@@ -59,6 +59,11 @@ export class Invites {
     this.#checks = new JoinChecks(parts.signer.peerId, parts.clock, parts.random);
   }
 
+  /** Tells the network of the invites that are stored. */
+  start(): void {
+    this.#expectGuests();
+  }
+
   /** A ticket for one machine. Throws `not_member`, `not_admin`, `too_many`, `invalid_input`. */
   async invite(
     log: NamespaceLog,
@@ -219,6 +224,12 @@ export class Invites {
     for (const id of over) invites.delete(id);
     invites.set(invite.id, invite);
     this.#checks.sweep(new Set(invites.keys()));
+    this.#expectGuests();
+  }
+
+  #expectGuests(): void {
+    const untilMs = [...this.#directory.invites.values()].map(({ expiresAtMs }) => expiresAtMs);
+    this.#network.expectGuests?.(Math.max(0, ...untilMs));
   }
 
   /** Ids of the invites of a namespace that may still be used. */

@@ -204,7 +204,7 @@ export class Joining {
   }
 
   async #learnInviter(ticket: Ticket): Promise<void> {
-    await this.#directory.learnAddresses([{ machine: ticket.peer, addresses: ticket.addresses, own: true }]);
+    await this.#directory.learnAddresses(ticket.peer, ticket.addresses);
     this.#sync.updatePeers();
   }
 

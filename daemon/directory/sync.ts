@@ -1,7 +1,7 @@
 import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
-import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
+import { ADDRESSES_MAX, BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
 import { findStatement, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';
@@ -10,6 +10,7 @@ import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
 import type { PrekeyRing } from '../prekeys/prekey-ring.ts';
+import type { AddressBook } from './address-book.ts';
 import type { Directory, LogStep } from './directory.ts';
 import type { MeshLinks } from './mesh-links.ts';
 import type { NamespaceKeys } from './namespace-keys.ts';
@@ -22,6 +23,8 @@ import { takeStatements } from './take-statements.ts';
 const PREKEYS_TOLD_MAX = 500;
 /** Members that are told a prekey which is news: each tells as many again, so that all hear of it and the work stays small. */
 const PREKEY_PASSED_TO_MAX = 16;
+/** The same for where a member is, which is told again on every new link. */
+const WHEREABOUTS_PASSED_TO_MAX = 8;
 
 type SyncFrame = FrameOf<'prekey' | 'heads' | 'log' | 'key' | 'shared' | 'digest' | 'want'>;
 
@@ -43,6 +46,7 @@ export class DirectorySync {
   readonly #random: Random;
   readonly #log: Log;
   readonly #prekeys: PrekeyRing;
+  readonly #book: AddressBook;
   readonly #onPrekey: (machine: string) => void;
   readonly #onOwnChanged: (ns: string) => void;
   /** Revisions of this machine's own rosters, by namespace; each rises with every announcement. */
@@ -66,6 +70,7 @@ export class DirectorySync {
     /** Addresses that the user named, by machine. */
     statics: ReadonlyMap<string, readonly string[]>;
     prekeys: PrekeyRing;
+    book: AddressBook;
     /** Called when a machine has told its prekey. */
     onPrekey: (machine: string) => void;
     /** Called when this machine has something else to say of itself in a namespace, or another key to say it with. */
@@ -82,6 +87,7 @@ export class DirectorySync {
     this.#log = parts.log;
     this.#statics = parts.statics;
     this.#prekeys = parts.prekeys;
+    this.#book = parts.book;
     this.#onPrekey = parts.onPrekey;
     this.#onOwnChanged = parts.onOwnChanged;
   }
@@ -170,6 +176,54 @@ export class DirectorySync {
       if (!shared && this.#directory.shares(after.id, machine)) this.#introduce(machine, after);
     }
     if (before?.key?.hash !== after.key?.hash) this.#keyChanged(after.id);
+  }
+
+  /** Tells everybody where this machine is, if that is news to them. True when it was. */
+  announceWhereabouts(): boolean {
+    if (!this.#book.hasMoved()) return false;
+    this.#tellWhereabouts();
+    return true;
+  }
+
+  #tellWhereabouts(): void {
+    const { bytes } = this.#book.own();
+    for (const log of this.#directory.logs.values()) {
+      if (!this.#directory.isMember(log)) continue;
+      this.#tellMembers(log.id, this.#sharedFrames(log.id, [{ k: 'addresses', machines: [bytes] }]));
+    }
+  }
+
+  /**
+   * A member's word on where it is was heard, over a link or on the LAN (`from` undefined). Never rejects; what is wrong
+   * with it is logged.
+   */
+  async heardWhereabouts(ns: string, bytes: Uint8Array, from?: string): Promise<void> {
+    const log = this.#directory.logs.get(ns);
+    if (!log || !this.#directory.isMember(log)) return;
+    try {
+      const heard = await this.#book.take(bytes, log);
+      if (heard.k === 'overtaken') this.#tellWhereabouts();
+      if (heard.k !== 'news') return;
+      if (heard.moved) {
+        this.updatePeers();
+        this.#passOn(ns, bytes, heard.machine, from);
+      }
+      if (from === undefined) this.#network.nudge(heard.machine);
+    } catch (error) {
+      this.#log.info({ machine: from, ns, code: asPatchcordError(error).code }, 'refused an address');
+    }
+  }
+
+  /** Tells a few others what is news here: they may have no link with its owner. */
+  #passOn(ns: string, bytes: Uint8Array, owner: string, from: string | undefined): void {
+    const others = [...this.#directory.linked].filter(
+      (machine) => machine !== owner && machine !== from && this.#directory.shares(ns, machine),
+    );
+    const frames = this.#sharedFrames(ns, [{ k: 'addresses', machines: [bytes] }]);
+    for (let told = 0; told < WHEREABOUTS_PASSED_TO_MAX && others.length > 0; told++) {
+      const [machine] = others.splice(Math.floor(this.#random.fraction() * others.length), 1);
+      this.#network.send(machine!, frames);
+    }
   }
 
   /** Tells everybody this machine's new prekey. */
@@ -286,7 +340,7 @@ export class DirectorySync {
     }
     if (shared.k === 'roster') await this.#roster(machine, log, shared);
     else if (shared.k === 'prekeys') this.#tellPrekeys(machine, log, shared);
-    else await this.#addresses(machine, log, shared);
+    else for (const bytes of shared.machines) await this.heardWhereabouts(log.id, bytes, machine);
   }
 
   async #roster(machine: string, { id }: NamespaceLog, shared: Shared & { k: 'roster' }): Promise<void> {
@@ -295,17 +349,6 @@ export class DirectorySync {
     await this.#directory.setRoster(id, machine, shared.roster);
     this.#revisions.set(place, shared.revision);
     for (const done of this.#awaited.get(machine) ?? []) done();
-  }
-
-  async #addresses(
-    machine: string,
-    log: NamespaceLog,
-    { machines }: Shared & { k: 'addresses' },
-  ): Promise<void> {
-    const entries = machines
-      .filter(({ peer }) => log.members.has(peer))
-      .map(({ peer, addresses }) => ({ machine: peer, addresses, own: peer === machine }));
-    if (await this.#directory.learnAddresses(entries)) this.updatePeers();
   }
 
   /** Gives a machine the prekeys of members that it does not know, or knows older ones of: they may be away. */
@@ -409,17 +452,8 @@ export class DirectorySync {
   }
 
   #knownAddresses(log: NamespaceLog): Shared[] {
-    const own = { peer: this.#directory.self.peerId, addresses: this.#network.addresses() };
-    const others = [...log.members.keys()].map((peer) => ({
-      peer,
-      addresses: this.#directory.addresses.get(peer) ?? [],
-    }));
-    const machines = [own, ...others].filter(({ peer, addresses }, index) => {
-      return addresses.length > 0 && (index === 0 || peer !== own.peer);
-    });
-    const size = ({ addresses }: { addresses: string[] }) =>
-      64 + addresses.join().length + 4 * addresses.length;
-    return pages(machines, size).map((page) => ({ k: 'addresses', machines: page }));
+    const list = pages(this.#book.ofMembers(log), (bytes) => bytes.length + 4);
+    return list.map((machines) => ({ k: 'addresses', machines }));
   }
 
   #scheduleBeat(): void {

@@ -16,6 +16,8 @@ export interface AdmissionOptions {
   handlers: Pick<NetworkHandlers, 'admits' | 'admitsJoin'>;
   clock: Clock;
   log: Log;
+  /** Whether a stranger may come to be passed on to a machine behind this one. */
+  expectsGuests?: () => boolean;
 }
 
 /**
@@ -35,7 +37,7 @@ export class Admission {
   get gater(): ConnectionGater {
     return {
       denyInboundEncryptedConnection: (peer) =>
-        !this.mayLink(peer.toString()) && !this.mayJoin(peer.toString()),
+        !this.mayJoin(peer.toString()) && this.#options.expectsGuests?.() !== true,
       denyOutboundEncryptedConnection: (peer) =>
         !this.mayLink(peer.toString()) && !this.#hosts.has(peer.toString()),
     };

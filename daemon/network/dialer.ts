@@ -1,5 +1,6 @@
 import type { Clock, Random, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
+import { relayOf } from './addresses.ts';
 import type { LinkStatus } from './network.ts';
 import { isUnreachableHere, triedOf } from './dial.ts';
 import { countedFailures, dialOrder, firstDelayMs, LINK_PROVEN_MS, retryDelayMs } from './dial-plan.ts';
@@ -117,8 +118,11 @@ export class Dialer {
     const statuses: LinkStatus[] = [];
     for (const [peerId, { attempts, addresses, lastError, tried, refusedAtMs }] of this.#targets) {
       const address = this.#options.linkAddress(peerId);
-      if (address !== undefined) statuses.push({ peerId, up: true, address, attempts, addresses });
-      else
+      if (address !== undefined) {
+        const relay = relayOf(address);
+        const way = { address, ...(relay !== undefined && { relay }) };
+        statuses.push({ peerId, up: true, ...way, attempts, addresses });
+      } else
         statuses.push({
           peerId,
           up: false,

@@ -1,6 +1,7 @@
-import type { Connection, Stream } from '@libp2p/interface';
+import type { Connection, Libp2p, Stream } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Frame } from '../../protocol/frame.ts';
+import { ADDRESSES_MAX } from '../../protocol/limits.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Log } from '../log.ts';
@@ -18,6 +19,7 @@ import { LINK_PROTOCOL, type Link } from './link.ts';
 import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
+import { Relaying } from './relaying.ts';
 
 /** What was sent last, a farewell, has this long to leave before the links are closed. */
 const FAREWELL_MS = 50;
@@ -29,6 +31,8 @@ export interface Libp2pNetworkOptions {
   seed: Uint8Array;
   /** Multiaddrs like /ip4/0.0.0.0/tcp/0. */
   listen: readonly string[];
+  /** Multiaddrs at which this machine is reached by other ways, such as a port that a router forwards. */
+  announce?: readonly string[];
   clock: Clock;
   random: Random;
   log: Log;
@@ -47,6 +51,7 @@ interface Running {
   node: Node;
   admission: Admission;
   links: LinkTable;
+  relaying: Relaying;
   care: LinkCare;
   gossip: Gossip;
 }
@@ -60,6 +65,7 @@ class Libp2pNetwork implements Network {
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
   #topics: ReadonlySet<string> = new Set();
   #running: Running | undefined;
+  #guestsUntilMs = 0;
 
   constructor(options: Libp2pNetworkOptions) {
     this.#options = options;
@@ -78,7 +84,12 @@ class Libp2pNetwork implements Network {
 
   async start(handlers: NetworkHandlers): Promise<void> {
     const { clock, log, bootId, seed } = this.#options;
-    const admission = new Admission({ handlers, clock, log });
+    const admission: Admission = new Admission({
+      handlers,
+      clock,
+      log,
+      expectsGuests: () => relaying.server.expectsGuests(),
+    });
     const gossip = new Gossip({
       handlers,
       mayLink: (peerId) => admission.mayLink(peerId),
@@ -98,8 +109,23 @@ class Libp2pNetwork implements Network {
       self: this.peerId,
       bootId,
       epoch: () => handlers.epoch?.() ?? 0,
+      relays: () => handlers.relays?.() ?? false,
       clock,
       events: this.#linkEvents(handlers),
+    });
+    const relaying: Relaying = new Relaying({
+      ...this.#options,
+      self: this.peerId,
+      node,
+      handlers,
+      admission,
+      links,
+      stopping: this.#stopping.signal,
+      peers: () => this.#peers,
+      guestsUntilMs: () => this.#guestsUntilMs,
+      own: () => this.addresses(),
+      connect: (peerId, addresses, signal) => this.#connect(peerId, addresses, signal),
+      changed: () => this.#dialer.setPeers(this.#waysTo()),
     });
     const desk = new JoinDesk({ handlers, admission, clock, log, stopping: this.#stopping.signal });
     const { libp2p } = node;
@@ -110,15 +136,10 @@ class Libp2pNetwork implements Network {
     libp2p.addEventListener('peer:disconnect', ({ detail: peer }) => {
       libp2p.peerStore.delete(peer).catch(() => {});
     });
-    const atMost = (streams: number) => ({ maxInboundStreams: streams, maxOutboundStreams: streams });
-    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), atMost(1));
-    await libp2p.handle(
-      JOIN_PROTOCOL,
-      (stream, connection) => desk.serve(stream, connection),
-      atMost(JOINS_PER_PEER_MAX),
-    );
+    await this.#handle(libp2p, desk);
     const care = new LinkCare(clock, () => links.links());
-    this.#running = { handlers, node, admission, links, care, gossip };
+    await relaying.handle();
+    this.#running = { handlers, node, admission, links, care, gossip, relaying };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
@@ -133,18 +154,23 @@ class Libp2pNetwork implements Network {
 
   addresses(): string[] {
     const libp2p = this.#running?.node.libp2p;
-    return libp2p === undefined ? [] : libp2p.getMultiaddrs().map(String);
+    if (libp2p === undefined) return [];
+    const relayed = this.#running!.relaying.addresses();
+    const announced = this.#options.announce?.map((address) => `${address}/p2p/${this.peerId}`) ?? [];
+    const own = [...new Set([...announced, ...libp2p.getMultiaddrs().map(String)])];
+    return [...own.slice(0, ADDRESSES_MAX - relayed.length), ...relayed];
   }
 
   setPeers(peers: ReadonlyMap<string, readonly string[]>): void {
     this.#peers = peers;
     if (this.#running === undefined || this.#stopping.signal.aborted) return;
     const { node, admission, links } = this.#running;
-    for (const peerId of this.#dialer.setPeers(peers)) links.drop(peerId, 'no longer a peer');
+    for (const peerId of this.#dialer.setPeers(this.#waysTo())) links.drop(peerId, 'no longer a peer');
     for (const peerId of links.peerIds()) {
       if (!admission.mayLink(peerId)) links.drop(peerId, 'not a member');
     }
     admission.sweep(node.libp2p.getConnections().filter((connection) => !links.isParting(connection)));
+    this.#running.relaying.peersChanged();
   }
 
   send(peerId: string, frames: readonly Frame[]): boolean {
@@ -184,8 +210,13 @@ class Libp2pNetwork implements Network {
       stopping: this.#stopping.signal,
       linked: running.links.get(peerId)?.connection,
       dial: (signal) =>
-        dialFirst(running.node.dialOne, dialOrder(peerId, addresses, this.addresses()), clock, signal),
+        dialFirst(running.relaying.dialOne, dialOrder(peerId, addresses, this.addresses()), clock, signal),
     });
+  }
+
+  expectGuests(untilMs: number): void {
+    this.#guestsUntilMs = untilMs;
+    this.#running?.relaying.guestsChanged();
   }
 
   links(): LinkStatus[] {
@@ -197,12 +228,18 @@ class Libp2pNetwork implements Network {
     this.#dialer.stop();
     const running = this.#running;
     if (running === undefined) return;
+    running.relaying.stop();
     running.care.stop();
     running.gossip.stop();
     if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
     await Promise.race([running.node.libp2p.stop(), this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
+  }
+
+  /** Where each machine may be found, the ways through the relays that we are linked with among them. */
+  #waysTo(): ReadonlyMap<string, readonly string[]> {
+    return this.#running?.relaying.waysTo(this.#peers) ?? this.#peers;
   }
 
   async #pause(delayMs: number): Promise<void> {
@@ -215,16 +252,29 @@ class Libp2pNetwork implements Network {
       up: (link) => {
         log.info({ peer: link.peerId, address: link.address }, 'link up');
         this.#dialer.up(link.peerId);
+        this.#running?.relaying.linkUp(link);
         this.#running?.gossip.mend();
         handlers.linkUp(link.peerId, described(link));
       },
       down: (link, reason, lastedMs) => {
         log.info({ peer: link.peerId, reason, lastedMs }, 'link down');
         this.#dialer.down(link.peerId, reason, lastedMs);
+        this.#running?.relaying.linkDown(link);
         handlers.linkDown(link.peerId, reason);
       },
       frame: (link, frame) => handlers.frame(link.peerId, frame),
     };
+  }
+
+  /** Has the node answer links and questions. */
+  async #handle(libp2p: Libp2p, desk: JoinDesk): Promise<void> {
+    const atMost = (streams: number) => ({ maxInboundStreams: streams, maxOutboundStreams: streams });
+    await libp2p.handle(LINK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), atMost(1));
+    await libp2p.handle(
+      JOIN_PROTOCOL,
+      (stream, connection) => desk.serve(stream, connection),
+      atMost(JOINS_PER_PEER_MAX),
+    );
   }
 
   /** A peer has opened a link stream. */
@@ -248,9 +298,9 @@ class Libp2pNetwork implements Network {
 
   /** Opens a link stream to a peer; resolves when it became the link. */
   async #connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
-    const { node, links, handlers } = this.#running!;
+    const { relaying, links, handlers } = this.#running!;
     const { clock } = this.#options;
-    const connection = await dialFirst(node.dialOne, addresses, clock, signal);
+    const connection = await dialFirst(relaying.dialOne, addresses, clock, signal);
     const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
     let ended: Ending | undefined;
     try {

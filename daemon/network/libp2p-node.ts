@@ -2,7 +2,7 @@ import { noise } from '@chainsafe/libp2p-noise';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify, type Identify } from '@libp2p/identify';
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
-import type { ComponentLogger, ConnectionGater, Libp2p, Logger } from '@libp2p/interface';
+import type { ComponentLogger, ConnectionGater, Libp2p, Logger, Upgrader } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
@@ -25,6 +25,8 @@ export interface Node {
   libp2p: Libp2p;
   /** Straight to the transport: libp2p's dial queue tries one address of a machine after the other. */
   dialOne: DialOne;
+  /** Makes connections of other pipes than sockets. */
+  upgrader: Upgrader;
 }
 
 export interface NodeOptions {
@@ -43,7 +45,13 @@ export interface NodeOptions {
  * watches over itself.
  */
 export async function createNode(options: NodeOptions): Promise<Node> {
-  const libp2p = await createLibp2p<{ identify: Identify; ping: Ping; gossip: GossipSub; dialOne: DialOne }>({
+  const libp2p = await createLibp2p<{
+    identify: Identify;
+    ping: Ping;
+    gossip: GossipSub;
+    dialOne: DialOne;
+    inside: { upgrader: Upgrader };
+  }>({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
@@ -69,9 +77,12 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         ({ transportManager }) =>
         (address, signal) =>
           transportManager.dial(multiaddr(address), { signal }),
+      // A service takes its name's place among libp2p's own parts, so this one must not be called upgrader.
+      inside: ({ upgrader }) => ({ upgrader }),
     },
   });
-  return { libp2p, dialOne: libp2p.services.dialOne };
+  const { dialOne, inside } = libp2p.services;
+  return { libp2p, dialOne, upgrader: inside.upgrader };
 }
 
 /** Starts to listen. Throws `port_in_use`, or `invalid_input` for an address this machine does not have. */

@@ -1,6 +1,7 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Frame } from '../../protocol/frame.ts';
 import type { Clock, Timer } from '../clock.ts';
+import { relayOf } from './addresses.ts';
 import type { Ending } from './frame-stream.ts';
 import { Link } from './link.ts';
 
@@ -20,6 +21,8 @@ export interface LinkTableOptions {
   bootId: string;
   /** This machine's epoch. */
   epoch?: () => number;
+  /** Whether this machine relays. */
+  relays?: () => boolean;
   clock: Clock;
   events: LinkTableEvents;
 }
@@ -41,7 +44,7 @@ interface Entry {
  * is up is never given up for its twin. Whoever sees a link up drops the other streams; the chooser keeps one
  * that came later for a moment, because it is either the other side's twin, which the other side is about to
  * drop, or the replacement of a link that is dead there and not yet here. A hello from another boot settles
- * that at once.
+ * that at once, and so does a direct stream where the link leads through a relay.
  *
  * Invariants: a link is `current` or `pending`, not both, and neither once it ended; `up` and `down` alternate
  * for each machine; no frame is passed on but of the current link.
@@ -91,7 +94,7 @@ export class LinkTable {
     this.#peers.set(link.peerId, entry);
     entry.pending.set(link, settled);
     if (entry.pending.size > PENDING_MAX) oldest(entry)?.end('too many streams');
-    if (!this.#chooses(link)) link.greet(this.#options.bootId, this.#options.epoch?.());
+    if (!this.#chooses(link)) this.#greet(link);
   }
 
   /** Ends whatever there is with a machine. What it was sent before it may still read. */
@@ -119,6 +122,7 @@ export class LinkTable {
     if (!this.#chooses(link) || entry.current === undefined) return this.#take(entry, link);
     const { link: current } = entry.current;
     if (current.hello?.boot !== link.hello?.boot) return this.#take(entry, link);
+    if (isRelayed(current) && !isRelayed(link)) return this.#take(entry, link);
     entry.replace?.cancel();
     entry.replace = this.#options.clock.after(REPLACE_AFTER_MS, () => {
       if (entry.pending.has(link)) this.#take(entry, link);
@@ -126,7 +130,7 @@ export class LinkTable {
   }
 
   #take(entry: Entry, link: Link): void {
-    if (this.#chooses(link)) link.greet(this.#options.bootId, this.#options.epoch?.());
+    if (this.#chooses(link)) this.#greet(link);
     const before = entry.current;
     if (before !== undefined) {
       delete entry.current;
@@ -164,9 +168,18 @@ export class LinkTable {
     this.#options.events.down(lost.link, reason, this.#options.clock.now() - lost.sinceMs);
   }
 
+  #greet(link: Link): void {
+    const { bootId, epoch, relays } = this.#options;
+    link.greet(bootId, epoch?.(), relays?.());
+  }
+
   #chooses(link: Link): boolean {
     return this.#options.self < link.peerId;
   }
+}
+
+function isRelayed(link: Link): boolean {
+  return relayOf(link.address) !== undefined;
 }
 
 function oldest(entry: Entry): Link | undefined {

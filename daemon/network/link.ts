@@ -69,7 +69,7 @@ export class Link {
   }
 
   /** Says our hello. */
-  greet(bootId: string, epoch = 0): void {
+  greet(bootId: string, epoch = 0, relays = false): void {
     this.#greeted = true;
     this.#settle();
     this.#frames.send([
@@ -80,6 +80,7 @@ export class Link {
         window_frames: WINDOW_FRAMES,
         window_bytes: WINDOW_SIZE_BYTES,
         ...(epoch > 0 && { epoch }),
+        ...(relays && { relay: true as const }),
         at: this.#clock.now(),
       },
     ]);

@@ -35,6 +35,8 @@ export interface Network {
    * one request of protocol/ticket.ts, resolves with the one answer. Throws `peer_unreachable` or `timeout`.
    */
   requestJoin(peerId: string, addresses: readonly string[], request: Uint8Array): Promise<Uint8Array>;
+  /** This machine has open invites until then, by its clock: relays let strangers through to it. */
+  expectGuests?(untilMs: number): void;
   /** Tells all who listen to a topic, near and far, perhaps; without it there is no gossip on this network. */
   publish?(topic: string, data: Uint8Array): void;
   /** The topics to listen to, replacing those before. */
@@ -51,6 +53,12 @@ export interface NetworkHandlers {
   admits(peerId: string): boolean;
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
   admitsJoin(peerId: string): boolean;
+  /** Whether this machine passes bytes on between members that cannot reach each other. */
+  relays?(): boolean;
+  /** Whether two machines are members of one namespace that this machine is a member of. */
+  mayRelay?(from: string, to: string): boolean;
+  /** {@link Network.addresses} says something else than before. */
+  addressesChanged?(): void;
   /** A link is up, both hellos seen. */
   linkUp(peerId: string, link: LinkUp): void;
   linkDown(peerId: string, reason: string): void;

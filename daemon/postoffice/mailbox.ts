@@ -5,7 +5,7 @@ import type { Frame, FrameOf } from '../../protocol/frame.ts';
 import { signHeldReceipt } from '../../protocol/held-receipt.ts';
 import { HELD_SWEEP_INTERVAL_MS, OFFER_HASHES_MAX } from '../../protocol/limits.ts';
 import type { Signer } from '../../protocol/signing.ts';
-import type { Clock, Timer } from '../clock.ts';
+import type { Clock, Random, Timer } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { Log } from '../log.ts';
@@ -72,6 +72,7 @@ export class Mailbox {
     network: Network;
     signer: Signer;
     clock: Clock;
+    random: Random;
     log: Log;
   }) {
     this.#held = parts.held;
@@ -104,6 +105,9 @@ export class Mailbox {
     }
     if (!frame.withdraw) throw new PatchcordError('envelope_invalid', 'It is sealed to another machine.');
     const { envelope, withdraw } = frame;
+    if (this.#onward.isMoving(envelope)) {
+      throw new PatchcordError('peer_unreachable', 'It is being passed on from here.');
+    }
     if (!this.#directory.linked.has(to)) {
       const elsewhere = await this.#onward.give({ ns, to, envelope, withdraw }, depositor);
       if (elsewhere) return { t: 'ack', n: frame.n, held: elsewhere };
@@ -234,7 +238,7 @@ export class Mailbox {
   /** Something new is held: if its recipient is linked, it gets it at once. */
   #arrived(to: string, ns: string): void {
     const passing = this.#passing.get(to);
-    if (!passing) return this.#onward.update();
+    if (!passing) return this.#onward.kept(ns, to);
     passing.again = true;
     if (this.#isIdle(passing)) this.#again(to, passing);
     else if (passing.places.length === 0) passing.places.push({ ns, after: 0 });

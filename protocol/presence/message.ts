@@ -27,9 +27,9 @@ const zPresenceMessage = z.strictObject({
   statements: z.array(zBytes).min(1).max(PRESENCE_STATEMENTS_MAX).optional(),
   /** See beat.ts. */
   beats: packed(BEAT_SIZE_BYTES, MEMBERS_MAX).optional(),
-  /** The sender does not reach these; a machine that is named says something newer. */
+  /** The sender does not reach these; a machine that is named says that it lives. */
   suspects: packed(POSITION_SIZE_BYTES, SUSPECTS_MAX).optional(),
-  /** Asks for anything newer of these; over links only. */
+  /** Asks for anything newer of these, a machine that is named for its next beat; over links only. */
   probes: packed(POSITION_SIZE_BYTES, SUSPECTS_MAX).optional(),
   /** Asks for the statements of machines by their tags; over links only. */
   wants: packed(TAGS_SIZE_BYTES, MEMBERS_MAX).optional(),

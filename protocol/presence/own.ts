@@ -1,4 +1,10 @@
-import { BEATS_PER_STATEMENT_MAX, PRESENCE_BEAT_MS, RAISE_INTERVAL_MS } from '../limits.ts';
+import {
+  BEATS_PER_STATEMENT_MAX,
+  PRESENCE_BEAT_MS,
+  PRESENCE_BEAT_MS_MAX,
+  PRESENCE_BEAT_STRETCHED_AT,
+  RAISE_INTERVAL_MS,
+} from '../limits.ts';
 import { BeatChain } from './beat.ts';
 import type { PresenceMessage } from './message.ts';
 import { newEntry, type PresenceState } from './state.ts';
@@ -52,5 +58,8 @@ export function outbid(state: PresenceState, nowMs: number): void {
 
 /** A tenth more or less, so that not all speak at once. */
 function beatMs(state: PresenceState): number {
-  return PRESENCE_BEAT_MS * (0.9 + (0.2 * state.parts.randomBytes(1)[0]!) / 256);
+  const isMany = state.members.size >= PRESENCE_BEAT_STRETCHED_AT;
+  return (
+    (isMany ? PRESENCE_BEAT_MS_MAX : PRESENCE_BEAT_MS) * (0.9 + (0.2 * state.parts.randomBytes(1)[0]!) / 256)
+  );
 }

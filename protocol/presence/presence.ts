@@ -1,13 +1,18 @@
 import { encode, equalBytes } from '../codec.ts';
 import {
+  ANSWERS_BURST,
+  ANSWERS_PER_SECOND,
   PRESENCE_DOUBT_MS,
   PRESENCE_TTL_MS,
   RAISE_INTERVAL_MS,
   STATEMENT_INTERVAL_MS,
   SUSPICION_MS,
   SUSPICION_SILENT_MS,
+  SUSPICIONS_BURST,
+  SUSPICIONS_PER_SECOND,
 } from '../limits.ts';
 import { packBeats, packKnown, packTags, tagOf } from './beat.ts';
+import { Bucket } from './bucket.ts';
 import type { PresenceMessage } from './message.ts';
 import { neighbours } from './neighbours.ts';
 import { outbid, raise, say } from './own.ts';
@@ -16,7 +21,6 @@ import {
   beatOf,
   isHere,
   knownOf,
-  newSuspicions,
   type PresenceEffect,
   type PresenceParts,
   type PresenceState,
@@ -78,7 +82,8 @@ export function newPresence(init: { ns: string; seq: number } & PresenceParts): 
     askers: new Map(),
     wanted: new Map(),
     peers: new Map(),
-    suspicions: newSuspicions(),
+    suspicions: new Bucket(SUSPICIONS_BURST, SUSPICIONS_PER_SECOND),
+    answers: new Bucket(ANSWERS_BURST, ANSWERS_PER_SECOND),
     asks: new Map(),
     effects: [],
   };

@@ -26,7 +26,7 @@ import type { PresenceMessage } from './message.ts';
 import { raise } from './own.ts';
 import { beatOf, entriesOf, entryAt, isHere, newEntry, type Entry, type PresenceState } from './state.ts';
 import { tellInBoxes } from './telling.ts';
-import { ask, suspect } from './suspicion.ts';
+import { askForNewer, suspect } from './suspicion.ts';
 import { mayWant } from './wanting.ts';
 
 /** Whether gossip passes a message on: it told something new, it did not, or it was forged. */
@@ -121,7 +121,7 @@ function takeBeats(state: PresenceState, beats: readonly Beat[], told: Told, now
         wanted.push(beat.tag);
       continue;
     }
-    const outcome = beat.seq === entry.seq ? takeBeat(state, entry, beat, told.from, nowMs) : 'ignore';
+    const outcome = beat.seq === entry.seq ? takeBeat(state, entry, beat, told, nowMs) : 'ignore';
     if (beat.seq < entry.seq) tellNewer(state, entry, told, nowMs);
     if (outcome === 'reject' || (outcome === 'accept' && verdict !== 'reject')) verdict = outcome;
   }
@@ -131,13 +131,22 @@ function takeBeats(state: PresenceState, beats: readonly Beat[], told: Told, now
 }
 
 /** A beat under the statement that is held. */
-function takeBeat(state: PresenceState, entry: Entry, beat: Beat, from: string, nowMs: number): Verdict {
+function takeBeat(
+  state: PresenceState,
+  entry: Entry,
+  beat: Beat,
+  { from, via }: Told,
+  nowMs: number,
+): Verdict {
   if (beat.beat < entry.beat) return 'ignore';
-  const heardAtMs = beat.ageSeconds === AGE_GONE ? -Infinity : nowMs - 1_000 * beat.ageSeconds;
+  // Over its own link a machine shows that it lives, whether it says something new or not.
+  const isItself = via === 'link' && from === entry.machine;
+  const saidAtMs = beat.ageSeconds === AGE_GONE ? -Infinity : nowMs - 1_000 * beat.ageSeconds;
+  const heardAtMs = isItself ? nowMs : saidAtMs;
   if (beat.beat === entry.beat) {
     entry.told.push(from);
     // Its link is known to be right: it is that of the statement, or was checked.
-    if (entry.isUnproven) heard(state, entry, heardAtMs, nowMs);
+    if (entry.isUnproven || isItself) heard(state, entry, heardAtMs, nowMs);
     return 'ignore';
   }
   if (!follows(entry, beat.beat, beat.link)) return 'reject';
@@ -154,7 +163,8 @@ function heard(state: PresenceState, entry: Entry, heardAtMs: number, nowMs = he
   const wasGone = entry.isGone;
   entry.isUnproven = false;
   entry.heardAtMs = Math.max(entry.heardAtMs, heardAtMs);
-  if (nowMs - heardAtMs >= PRESENCE_TTL_MS) return;
+  // What it said before it was suspected may be its last word.
+  if (nowMs - heardAtMs >= PRESENCE_TTL_MS || heardAtMs < entry.suspectedAtMs) return;
   entry.isGone = false;
   entry.goneAtMs = Infinity;
   if (wasGone) state.effects.push({ type: 'changed', machine: entry.machine });
@@ -187,13 +197,19 @@ function takeSuspicion(state: PresenceState, known: Known, told: Told, nowMs: nu
   return 'accept';
 }
 
-/** This machine is alive: its next beat says so. */
+/**
+ * This machine is alive. Over its own link whatever it says shows that; to all others only its next beat does, which is
+ * not said again and again because somebody lies.
+ */
 function answer(state: PresenceState, own: Entry, known: Known, told: Told, nowMs: number): void {
   if (isNewer(known, own)) return;
-  const isRaised = !isNewer(own, known) && raise(state, nowMs);
-  const message = { beats: packBeats([beatOf(own, nowMs)]) };
-  if (isRaised) state.effects.push({ type: 'publish', message });
-  if (told.via === 'link') state.effects.push({ type: 'send', to: told.from, message });
+  if (told.via === 'link') return sayBeat(state, own, told.from, nowMs);
+  if (isNewer(own, known) || !state.answers.take(1, nowMs) || !raise(state, nowMs)) return;
+  state.effects.push({ type: 'publish', message: { beats: packBeats([beatOf(own, nowMs)]) } });
+}
+
+function sayBeat(state: PresenceState, own: Entry, to: string, nowMs: number): void {
+  state.effects.push({ type: 'send', to, message: { beats: packBeats([beatOf(own, nowMs)]) } });
 }
 
 /** Whoever asks is told what is newer at once, or as soon as the machine has said it. */
@@ -201,11 +217,16 @@ function answerProbes(state: PresenceState, probes: readonly Known[], from: stri
   const newer = new Set<Entry>();
   for (const known of probes) {
     for (const entry of entriesOf(state, known.tag)) {
-      if (isNewer(entry, known) && !entry.isGone) newer.add(entry);
-      else if (state.linked.has(entry.machine) && state.suspicions.take(1, nowMs)) {
+      if (entry.machine === state.self) {
+        raise(state, nowMs);
+        sayBeat(state, entry, from, nowMs);
+        continue;
+      }
+      if (isNewer(entry, known)) newer.add(entry);
+      if (state.linked.has(entry.machine) && state.suspicions.take(1, nowMs)) {
         const asking = state.askers.get(entry.machine) ?? new Set();
         state.askers.set(entry.machine, asking.add(from));
-        ask(state, entry, nowMs);
+        askForNewer(state, entry);
       }
     }
   }

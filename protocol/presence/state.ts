@@ -1,5 +1,4 @@
 import type { RandomBytes } from '../ids.ts';
-import { SUSPICIONS_BURST, SUSPICIONS_PER_SECOND } from '../limits.ts';
 import type { Signer } from '../signing.ts';
 import {
   AGE_GONE,
@@ -11,7 +10,7 @@ import {
   type Known,
   type Position,
 } from './beat.ts';
-import { Bucket } from './bucket.ts';
+import type { Bucket } from './bucket.ts';
 import type { PresenceMessage } from './message.ts';
 import type { PresenceContent, PresenceStatement, readPresence } from './statement.ts';
 
@@ -40,6 +39,8 @@ export interface PresenceState {
   readonly wanted: Map<string, number>;
   readonly peers: Map<string, Bucket>;
   readonly suspicions: Bucket;
+  /** How often gossip carries an answer to a suspicion. */
+  readonly answers: Bucket;
   /** Who is to be asked about what when the event is over. */
   readonly asks: Map<string, { suspects: Known[]; probes: Known[] }>;
   /** What happened and is to be run, in order. */
@@ -76,6 +77,8 @@ export interface Entry extends Position {
   isGone: boolean;
   /** Told by another than itself: nothing shows yet how old it is. */
   isUnproven: boolean;
+  /** When it was suspected last; only what it said after that shows that it lives. */
+  suspectedAtMs: number;
   /** It counts as gone then, unless it says something new. */
   goneAtMs: number;
   /** When it was asked last for something newer. */
@@ -107,16 +110,13 @@ export function newEntry(machine: string, statement: PresenceStatement): Entry {
     heardAtMs: -Infinity,
     isGone: true,
     isUnproven: true,
+    suspectedAtMs: -Infinity,
     goneAtMs: Infinity,
     askedAtMs: -Infinity,
     toldAtMs: -Infinity,
     told: [],
     statements: undefined,
   };
-}
-
-export function newSuspicions(): Bucket {
-  return new Bucket(SUSPICIONS_BURST, SUSPICIONS_PER_SECOND);
 }
 
 /** Whether a machine is here; undefined when it has said nothing yet. */
@@ -132,9 +132,11 @@ export function knownOf({ tag, seq, beat }: Entry): Known {
 /** A beat as it is told now. */
 export function beatOf(entry: Entry, nowMs: number): Beat {
   const { tag, seq, beat, link } = entry;
-  const ageSeconds = entry.isGone
+  // Of one that is suspected only the mark is told: whoever just started would take it for alive.
+  const isDoubted = entry.isGone || entry.goneAtMs !== Infinity;
+  const ageSeconds = isDoubted
     ? AGE_GONE
-    : Math.min(AGE_GONE - 1, Math.floor((nowMs - entry.heardAtMs) / 1_000));
+    : Math.min(AGE_GONE - 1, Math.ceil((nowMs - entry.heardAtMs) / 1_000));
   return { tag, seq, beat, link, ageSeconds };
 }
 

@@ -6,6 +6,7 @@ import { knownOf, type Entry, type PresenceState } from './state.ts';
 
 /** Gives a machine a while to say something new, and has it asked. */
 export function suspect(state: PresenceState, entry: Entry, patienceMs: number, nowMs: number): void {
+  entry.suspectedAtMs = nowMs;
   entry.goneAtMs = Math.min(entry.goneAtMs, nowMs + patienceMs);
   ask(state, entry, nowMs);
 }
@@ -15,6 +16,11 @@ export function ask(state: PresenceState, entry: Entry, nowMs: number): void {
   entry.askedAtMs = nowMs;
   if (state.linked.has(entry.machine)) asksOf(state, entry.machine).suspects.push(knownOf(entry));
   else for (const to of someLinked(state, entry.machine)) asksOf(state, to).probes.push(knownOf(entry));
+}
+
+/** Asks a linked machine to say something that it has not said before, for somebody else. */
+export function askForNewer(state: PresenceState, entry: Entry): void {
+  asksOf(state, entry.machine).probes.push(knownOf(entry));
 }
 
 /** What one event gave to ask goes to each member in one box; what has no room in it is asked a second later. */

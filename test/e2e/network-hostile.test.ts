@@ -67,7 +67,7 @@ class HeldClock implements Clock {
   /** Waits until something is due after so long, and lets it happen. */
   async fire(delayMs: number): Promise<void> {
     await this.diary.until(() => this.held.values().some((timer) => timer.delayMs === delayMs));
-    for (const [key, timer] of [...this.held]) {
+    for (const [key, timer] of Array.from(this.held)) {
       if (timer.delayMs === delayMs && this.held.delete(key)) timer.task();
     }
   }

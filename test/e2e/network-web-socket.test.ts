@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { systemClock, type Clock } from '../../daemon/clock.ts';
 import type { Frame } from '../../protocol/frame.ts';
-import { Machine, start, stopAll } from './network-machine.ts';
+import { start, stopAll, type Machine } from './network-machine.ts';
 
 afterEach(stopAll);
 

@@ -1,7 +1,13 @@
 import { equal, notEqual, ok } from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { newCourier, stepCourier, type CourierEvent, type Entry } from '../../protocol/delivery/courier.ts';
+import {
+  newCourier,
+  stepCourier,
+  type CourierEvent,
+  type Entry,
+  type NextEntry,
+} from '../../protocol/delivery/courier.ts';
 import { RETRY_MAX_MS } from '../../protocol/limits.ts';
 import { holds } from './holds.ts';
 
@@ -9,7 +15,10 @@ import { holds } from './holds.ts';
 const happening = fc.oneof(
   {
     weight: 5,
-    arbitrary: fc.record({ k: fc.constant('append' as const), sizeBytes: fc.integer({ min: 1, max: 40 }) }),
+    arbitrary: fc.record({
+      k: fc.constantFrom('append' as const, 'appendLate' as const),
+      sizeBytes: fc.integer({ min: 1, max: 40 }),
+    }),
   },
   { weight: 3, arbitrary: fc.record({ k: fc.constantFrom('read' as const, 'load' as const) }) },
   {
@@ -38,7 +47,18 @@ const happening = fc.oneof(
   { weight: 1, arbitrary: fc.record({ k: fc.constant('break' as const) }) },
 );
 type Happening = {
-  k: 'append' | 'read' | 'load' | 'take' | 'lose' | 'postpone' | 'pass' | 'withdraw' | 'link' | 'break';
+  k:
+    | 'append'
+    | 'appendLate'
+    | 'read'
+    | 'load'
+    | 'take'
+    | 'lose'
+    | 'postpone'
+    | 'pass'
+    | 'withdraw'
+    | 'link'
+    | 'break';
   sizeBytes?: number;
   which?: number;
   ms?: number;
@@ -57,12 +77,15 @@ class Surroundings {
   /** The load under way: asked, then read from the store, then told. */
   load: { after: number; epoch: number; page?: Entry[] } | undefined;
   #number = 0;
+  /** In the outbox, and the courier does not know. */
+  readonly #untold: NextEntry[] = [];
   /** What was sent on this link, in the order of the first time. */
   #first: number[] = [];
 
   happen(what: Happening): void {
     const { k } = what;
     if (k === 'append') this.append(what.sizeBytes!);
+    else if (k === 'appendLate') this.append(what.sizeBytes!, false);
     else if (k === 'read') this.read();
     else if (k === 'load') this.tell();
     else if (k === 'take') this.take(this.#any(this.wire, what.which!));
@@ -74,10 +97,18 @@ class Surroundings {
     else this.event({ type: 'link-down' });
   }
 
-  append(sizeBytes: number): void {
-    this.#number += 1;
-    this.outbox.set(this.#number, { number: this.#number, sizeBytes });
-    this.event({ type: 'appended' });
+  /** Something else got the numbers between; what is new may be told of after what is newer, or gone by then. */
+  append(sizeBytes: number, tells = true): void {
+    const previous = this.#number === 0 ? undefined : this.#number;
+    this.#number += 3;
+    const entry = { number: this.#number, sizeBytes };
+    this.outbox.set(entry.number, entry);
+    this.#untold.unshift({ ...entry, previous });
+    if (tells) this.tellAppended();
+  }
+
+  tellAppended(): void {
+    for (const next of this.#untold.splice(0)) this.event({ type: 'appended', next });
   }
 
   link(frames: number, sizeBytes: number): void {
@@ -201,6 +232,7 @@ describe('a courier', () => {
             around.happen(one);
             around.tellGone();
           }
+          around.tellAppended();
           around.link(2, 50);
           for (let rounds = 0; around.outbox.size > 0 || around.load; rounds++) {
             expect(rounds).toBeLessThan(1_000);

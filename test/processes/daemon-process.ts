@@ -68,26 +68,29 @@ export class DaemonProcess {
   log = '';
   /** What the daemon's environment has besides this process's own. */
   env: Record<string, string> = {};
+  /** Whether it looks for others by multicast. */
+  mdns: boolean;
   readonly #place: Place;
   #port: string | undefined;
 
   /** `where`: the folder in which the home is made, or where its processes run. */
   constructor(label: string, where: string | Place = HERE) {
     this.#place = typeof where === 'string' ? { ...HERE, folder: where } : where;
+    this.mdns = this.#place.mdns;
     this.label = label;
     this.home = mkdtempSync(join(this.#place.folder, `patchcord-${label}-`));
   }
 
   /** Starts the daemon and resolves when it is ready; on the port that it had before, if any. */
   async start(...options: string[]): Promise<DaemonInfo> {
-    const { prefix, listen, mdns, flags } = this.#place;
+    const { prefix, listen, flags } = this.#place;
     const args = [
       'daemon',
       '--http-port',
       '0',
       '--listen',
       listen.replace(/\/tcp\/0$/, `/tcp/${this.#port ?? 0}`),
-      ...(mdns ? [] : ['--no-mdns']),
+      ...(this.mdns ? [] : ['--no-mdns']),
       '--name',
       this.label,
       ...flags,
@@ -105,6 +108,11 @@ export class DaemonProcess {
     this.info = await this.#ready(child);
     this.#port = /\/tcp\/(\d+)/.exec(this.info.listen[0] ?? '')?.[1];
     return this.info;
+  }
+
+  /** The next start takes another port. */
+  move(): void {
+    this.#port = undefined;
   }
 
   /** Ends the process by a signal and resolves when it is gone. */

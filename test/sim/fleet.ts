@@ -1,15 +1,14 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { SimResult } from './simulate.ts';
-import type { Job } from './worker.ts';
+import type { Job, Worked } from './worker.ts';
 
 /** One seed in so many runs with the real cryptography and encoding, one in so many twice. */
 const REAL_EVERY = 40;
-const TWICE_EVERY = 20;
+const TWICE_EVERY = 40;
 
 /** Most of what a run allocates is gone soon, and the other processors have runs of their own. */
-const EXEC_ARGV = ['--max-semi-space-size=64', '--single-threaded-gc'];
+const EXEC_ARGV = ['--min-semi-space-size=64', '--max-semi-space-size=64', '--single-threaded-gc'];
 
 export function jobOf(seed: number, messages: number): Job {
   return {
@@ -25,14 +24,11 @@ export function jobOf(seed: number, messages: number): Job {
  * Runs simulations in as many processes as there are processors, and calls `onResult` as each ends. Ends early when
  * that returns false.
  */
-export async function runFleet(
-  jobs: readonly Job[],
-  onResult: (result: SimResult) => boolean,
-): Promise<void> {
+export async function runFleet(jobs: readonly Job[], onResult: (result: Worked) => boolean): Promise<void> {
   // What fails is found soonest by the fast ones.
   const queues = [false, true].map((isReal) => jobs.filter((job) => job.isReal === isReal));
   const hasEnded = new AbortController();
-  const take = (result: SimResult) => {
+  const take = (result: Worked) => {
     if (!hasEnded.signal.aborted && !onResult(result)) hasEnded.abort();
   };
   const lane = async () => {
@@ -44,7 +40,7 @@ export async function runFleet(
 /** Gives a queue's jobs to one process, as long as there are any. */
 async function workThrough(
   queue: Job[],
-  onResult: (result: SimResult) => void,
+  onResult: (result: Worked) => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (queue.length === 0 || signal.aborted) return;
@@ -65,11 +61,11 @@ async function workThrough(
 }
 
 /** Undefined when the process ends instead. */
-function answerOf(child: ChildProcess, job: Job): Promise<SimResult | undefined> {
+function answerOf(child: ChildProcess, job: Job): Promise<Worked | undefined> {
   return new Promise((resolve) => {
     const gone = () => resolve(undefined);
     child.once('exit', gone);
-    child.once('message', (result: SimResult) => {
+    child.once('message', (result: Worked) => {
       child.off('exit', gone);
       resolve(result);
     });

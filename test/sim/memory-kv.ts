@@ -111,7 +111,7 @@ export class MemoryKv implements Kv {
   /** Tables that may have keys of a range. */
   #within(from: string, to: string): Table[] {
     const word = wordOf(from);
-    if (to.startsWith(word)) {
+    if (word.endsWith('/') && to.startsWith(word)) {
       const table = this.#byWord.get(word);
       return table ? [table] : [];
     }

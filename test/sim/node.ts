@@ -40,6 +40,7 @@ export interface SimNodeParts {
   time: VirtualTime;
   random: SeededRandom;
   wire: SimWire;
+  isLogged: boolean;
   trace: (what: string) => void;
   /** Something that must never happen did. */
   onProblem: (kind: string, what: string) => void;
@@ -118,7 +119,7 @@ export class SimNode {
   /** Does nothing when it runs already. */
   start(): void {
     if (this.#life || this.isAway) return;
-    const { time, wire, trace, onProblem } = this.#parts;
+    const { time, wire, isLogged, trace, onProblem } = this.#parts;
     const number = (this.#lives += 1);
     const random = this.#parts.random.fork(`life ${number}`);
     const clock = new NodeClock(time, this.#skewMs);
@@ -126,7 +127,7 @@ export class SimNode {
       disk: this.disk,
       time,
       random: random.fork('disk'),
-      trace: (what) => trace(`${this.name} ${what}`),
+      ...(isLogged && { trace: (what: string) => trace(`${this.name} ${what}`) }),
       onWrite: () => this.onWrite?.(),
       onStored: (operations) => this.#noteStored(operations),
     });

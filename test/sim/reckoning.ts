@@ -132,7 +132,9 @@ export async function reckonStores(world: World): Promise<void> {
       ...(node === east ? [world.afterwards] : []),
     ];
     const seal = createRecordSeal(node.storeKey, world.random.fork('reader').bytes);
-    for (const [key, value] of await node.disk.range({ from: '', to: '\x7f' })) {
+    const records = await node.disk.range({ from: '', to: '\x7f' });
+    if (records.length === 0) world.ledger.problem('internal', `${node.name} has nothing on its disk`);
+    for (const [key, value] of records) {
       const where = `${node.name} has ${key.slice(0, 60)}`;
       const raw = key + Buffer.from(value).toString('latin1');
       if (/-quill|-canary|-slug/.test(raw)) world.ledger.problem('leaked', `${where} in the clear`);

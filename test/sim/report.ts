@@ -1,5 +1,6 @@
 import type { Problem } from './ledger.ts';
 import type { SimResult } from './simulate.ts';
+import type { Worked } from './worker.ts';
 
 const SHOWN_MAX = 12;
 
@@ -16,8 +17,8 @@ export function failureText({ seed, steps, isReal, problems }: SimResult, messag
 }
 
 /** The figures of all runs together, and what they say of runs not made. */
-export function closingReport(results: readonly SimResult[], tookMs: number): string {
-  const sum = (count: (result: SimResult) => number) =>
+export function closingReport(results: readonly Worked[], tookMs: number): string {
+  const sum = (count: (result: Worked) => number) =>
     results.reduce((total, result) => total + count(result), 0);
   const of = (...kinds: Problem['kind'][]) =>
     sum(({ problems }) => problems.filter(({ kind }) => kinds.includes(kind)).length);
@@ -28,7 +29,8 @@ export function closingReport(results: readonly SimResult[], tookMs: number): st
   return [
     `${results.length} seeds (${real} with real cryptography, ${twice} twice), ${sum(({ crashes }) => crashes)} crashes, ${sum(({ accepted }) => accepted)} messages ` +
       `(${sum(({ shown }) => shown)} shown, ${sum(({ byMailbox }) => byMailbox)} of them only by mailbox), ${sum(({ framesDelivered }) => framesDelivered)} frames, ` +
-      `${Math.round(sum(({ virtualMs }) => virtualMs) / 60_000)} virtual minutes, ${(tookMs / 1_000).toFixed(1)} s; ` +
+      `${Math.round(sum(({ virtualMs }) => virtualMs) / 60_000)} virtual minutes, ${(tookMs / 1_000).toFixed(1)} s, ` +
+      `${(sum(({ cpuMs }) => cpuMs) / 1_000 / results.length).toFixed(2)} processor seconds a seed; ` +
       `slowest drain ${drainS.toFixed(0)} s`,
     `lost ${of('lost')}, duplicated ${of('duplicated')}, reordered ${of('reordered')}, leaked ${of('leaked')}, ` +
       `read after unsend ${of('unread')}, claimed too much ${of('claimed')}, altered ${of('altered')}, ` +

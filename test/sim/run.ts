@@ -2,8 +2,7 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { jobOf, runFleet } from './fleet.ts';
 import { closingReport, failureText } from './report.ts';
-import type { SimResult } from './simulate.ts';
-import { work } from './worker.ts';
+import { work, type Worked } from './worker.ts';
 
 /**
  * Runs simulations and prints the closing report:
@@ -26,12 +25,12 @@ const first = values.seed === undefined ? randomInt(1_000_000_000) : Number(valu
 const messages = Number(values.messages);
 const count = Number(values.seeds);
 const startedMs = performance.now();
-const results: SimResult[] = [];
+const results: Worked[] = [];
 const jobs = Array.from({ length: count }, (_none, index) => {
   const job = jobOf(first + index, messages);
   return values.real ? { ...job, isReal: true } : job;
 });
-const take = (result: SimResult) => {
+const take = (result: Worked) => {
   results.push(result);
   if (result.problems.length > 0) console.log(failureText(result, messages));
   return true;

@@ -21,7 +21,7 @@ export class SimKv implements Kv {
   readonly #disk: MemoryKv;
   readonly #time: VirtualTime;
   readonly #random: SeededRandom;
-  readonly #trace: (what: string) => void;
+  readonly #trace: ((what: string) => void) | undefined;
   readonly #onWrite: () => void;
   readonly #onStored: (operations: readonly KvOperation[]) => void;
   #writing: Write[] = [];
@@ -37,7 +37,8 @@ export class SimKv implements Kv {
     disk: MemoryKv;
     time: VirtualTime;
     random: SeededRandom;
-    trace: (what: string) => void;
+    /** Told of every write, when anybody wants to know. */
+    trace?: (what: string) => void;
     /** Called when a write has begun, */
     onWrite: () => void;
     /** and when it is on the disk. */
@@ -74,12 +75,10 @@ export class SimKv implements Kv {
     if (this.#ended) await never();
     this.#writing = this.#writing.filter((other) => other !== write);
     if (this.isFull) {
-      this.#trace('write failed');
+      this.#trace?.('write failed');
       throw new PatchcordError('disk_full', 'The disk is full; nothing was accepted.');
     }
-    let said = 'write';
-    for (const { key, value } of operations) said += ` ${key}:${value?.length ?? '-'}`;
-    this.#trace(said);
+    this.#trace?.(`write ${operations.map(({ key, value }) => `${key}:${value?.length ?? '-'}`).join(' ')}`);
     this.#onStored(operations);
     this.#disk.put(operations, options);
   }
@@ -93,7 +92,7 @@ export class SimKv implements Kv {
     this.end();
     for (const { operations, sync } of this.#writing) {
       if (!sync || this.isFull || this.#random.chance(0.5)) break;
-      this.#trace('write kept by the crash');
+      this.#trace?.('write kept by the crash');
       this.#onStored(operations);
       this.#disk.put(operations, { sync });
     }

@@ -13,7 +13,7 @@ export interface SimResult {
   seed: string;
   /** Whether it ran with the real cryptography and encoding. */
   isReal: boolean;
-  /** SHA-256 of the event log. */
+  /** SHA-256 of the event log, when one was kept. */
   hash: string;
   /** Whether a second run was made, and was the same. */
   isTwice: boolean;

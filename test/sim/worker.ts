@@ -11,14 +11,27 @@ export interface Job {
   isTwice: boolean;
 }
 
+export interface Worked extends SimResult {
+  /** What the processors did for it; for the first of a process, loading the modules as well. */
+  cpuMs: number;
+}
+
 let isFirst = true;
 
 /** Runs one seed; all jobs of one process have to agree on `isReal`. */
-export async function work(job: Job, onTrace?: (line: string) => void): Promise<SimResult> {
+export async function work(job: Job, onTrace?: (line: string) => void): Promise<Worked> {
+  const before = process.cpuUsage();
+  const result = await runs(job, onTrace);
+  const { user, system } = process.cpuUsage(before);
+  return { ...result, cpuMs: (user + system) / 1_000 };
+}
+
+async function runs(job: Job, onTrace?: (line: string) => void): Promise<SimResult> {
   if (isFirst && !job.isReal) useStandIns();
   isFirst = false;
   const { simulate } = await import('./simulate.ts');
-  const options = { seed: String(job.seed), messages: job.messages, isReal: job.isReal };
+  const isLogged = job.isTwice || onTrace !== undefined;
+  const options = { seed: String(job.seed), messages: job.messages, isReal: job.isReal, isLogged };
   const result = await simulate({ ...options, ...(onTrace && { onTrace }) });
   forgetKnown();
   if (!job.isTwice || result.problems.length > 0) return result;

@@ -14,6 +14,8 @@ export interface SimOptions {
   messages: number;
   /** With the real modules the bytes of envelopes differ from run to run: ML-KEM draws randomness of its own. */
   isReal: boolean;
+  /** Whether an event log is kept, to be compared with that of another run. */
+  isLogged: boolean;
   /** Receives every line of the event log. */
   onTrace?: (line: string) => void;
 }
@@ -131,7 +133,8 @@ export class World {
   }
 
   trace(what: string, bytes?: Uint8Array): void {
-    const { isReal } = this.#options;
+    const { isReal, isLogged } = this.#options;
+    if (!isLogged) return;
     const line = `${this.time.nowMs} ${isReal ? what.replaceAll(ENVELOPE_KEYS, '$1') : what}\n`;
     this.#lines += bytes && isReal && isVarying(bytes) ? `${bytes.length} ${line}` : line;
     if (this.#lines.length > LINES_LENGTH) {
@@ -142,7 +145,9 @@ export class World {
     this.#options.onTrace?.(bytes ? `${line.trimEnd()} ${bytes.length}` : line.trimEnd());
   }
 
+  /** SHA-256 of the event log; empty when none is kept. */
   digest(): string {
+    if (!this.#options.isLogged) return '';
     const bytes = this.#bytesHash.update(this.#bytes.subarray(0, this.#bytesAt)).digest();
     return this.#hash.update(this.#lines).update(bytes).digest('hex');
   }
@@ -206,6 +211,7 @@ export class World {
       time: this.time,
       random: this.random.fork(name),
       wire: this.wire,
+      isLogged: this.#options.isLogged,
       trace: (what) => this.trace(what),
       onProblem: (kind, what) => this.ledger.problem('internal', `${kind}: ${what}`),
     });

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../daemon/client/client.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
-import { fakeDoctor, PEER, startWorld, type World } from './api-fixture.ts';
+import { fakeDoctor, startWorld, type World } from './api-fixture.ts';
+import { PEER } from './presence-fakes.ts';
 
 let world: World;
 let acknowledged: number;

@@ -13,8 +13,6 @@ import type { Bundles } from '../../daemon/api/bundles.ts';
 import type { Doctor } from '../../daemon/api/doctor.ts';
 import { systemClock } from '../../daemon/clock.ts';
 import type { Clock } from '../../daemon/clock.ts';
-import type { Top } from '../../daemon/api/top.ts';
-import type { TopView } from '../../protocol/top-view.ts';
 import { silentLog } from '../../daemon/log.ts';
 import type { HttpMcp } from '../../mcp/http.ts';
 import type { Messenger, Session, SessionRequest } from '../../mcp/messenger.ts';
@@ -24,11 +22,10 @@ import type {
   LocalAgentView,
   MemberView,
   NamespaceView,
-  WatchView,
 } from '../../protocol/admin-views.ts';
-import type { PeerView } from '../../protocol/doctor-view.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { MessageView, WaitResult } from '../../protocol/views.ts';
+import { fakeTop, PEER, WATCH } from './presence-fakes.ts';
 
 /** The other side of the two interfaces that the API serves, as small as it can be. */
 
@@ -186,26 +183,6 @@ function fakeSession(request: SessionRequest, messenger: FakeMessenger): FakeSes
     },
   };
 }
-
-export const PEER: PeerView = {
-  machine: 'desktop',
-  peer_id: 'q',
-  member: true,
-  linked: false,
-  online: false,
-  agents: [],
-  attempts: 2,
-  tried: [{ address: '/ip4/192.0.2.7/tcp/1', error: 'connect ECONNREFUSED', at: STARTED_AT }],
-  findings: [{ state: 'fail', text: 'nobody listens', remedy: 'start it' }],
-};
-
-export const WATCH: WatchView = {
-  id: 'w1',
-  as: FRONTEND,
-  agent: 'backend@myproject',
-  state: 'idle',
-  expires_at: STARTED_AT,
-};
 
 export interface FakeAdmin extends Admin {
   readonly calls: unknown[][];
@@ -395,29 +372,6 @@ export const fakeDoctor: Doctor = {
     return [PEER];
   },
   async acknowledge() {},
-};
-
-export const TOP: TopView = {
-  at: STARTED_AT,
-  machine: 'laptop',
-  peer_id: 'p',
-  namespaces: ['myproject'],
-  agents: [],
-  agents_left_out: 0,
-  machines: [],
-  unread: 0,
-  queued: 0,
-  held: 0,
-};
-
-/** Tells of two changes, and then of none. */
-export const fakeTop: Top = {
-  look: async () => TOP,
-  async *follow(signal) {
-    yield TOP;
-    yield { ...TOP, unread: 1 };
-    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-  },
 };
 
 export interface World {

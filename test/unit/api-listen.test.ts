@@ -17,12 +17,12 @@ import {
   fakeAdmin,
   fakeBundles,
   fakeDoctor,
-  fakeTop,
   fakeMessenger,
   idleMcp,
   openResponse,
   openStream,
 } from './api-fixture.ts';
+import { fakeTop } from './presence-fakes.ts';
 
 let folder: string;
 let undo: (() => Promise<unknown>)[];

@@ -13,8 +13,8 @@ import {
   PHRASE,
   startWorld,
   STARTED_AT,
-  WATCH,
 } from './api-fixture.ts';
+import { WATCH } from './presence-fakes.ts';
 import type { Asked, World } from './api-fixture.ts';
 
 let world: World;

@@ -14,8 +14,8 @@ import {
   refusal,
   startWorld,
   STARTED_AT,
-  WATCH,
 } from './api-fixture.ts';
+import { WATCH } from './presence-fakes.ts';
 import type { World } from './api-fixture.ts';
 
 let world: World;

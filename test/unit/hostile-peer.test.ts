@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decode, encode } from '../../protocol/codec.ts';
+import { signWhereabouts } from '../../protocol/discovery/whereabouts.ts';
 import type { Frame } from '../../protocol/frame.ts';
 import type { Letter } from '../../protocol/letter.ts';
 import { AGENTS_PER_MACHINE_MAX, CONTENT_LENGTH_MAX } from '../../protocol/limits.ts';
@@ -389,10 +390,15 @@ describe('a statement of a member', () => {
 
 const roster = (agents: number): Shared =>
   world.mal.roster(Array.from({ length: agents }, (_none, index) => ({ id: id(0x1000 + index) })));
-const addresses = (...peers: string[]): Shared => ({
-  k: 'addresses',
-  machines: peers.map((peer) => ({ peer, addresses: ['/ip4/198.51.100.1/tcp/1'] })),
-});
+const places = ['/ip4/198.51.100.1/tcp/1'];
+const addresses = (...machines: Uint8Array[]): Shared => ({ k: 'addresses', machines });
+/** Where a machine is, by its own word. */
+const word = (by: { signer: Signer }, at = 1) => signWhereabouts(places, at, by.signer).bytes;
+/** Said of another machine, and signed by this one. */
+function falseWord(of: string): Uint8Array {
+  const body = encode({ v: 1, machine: of, at: 2 ** 50, addresses: places });
+  return encode({ body, sig: world.mal.signer.sign('patchcord whereabouts v1', body) });
+}
 const box = (shared: Shared, more: Parameters<HandPeer['box']>[2] = {}) =>
   world.mal.box(world.ns, shared, more);
 
@@ -424,7 +430,12 @@ const FRAMES: [what: string, frame: () => Frame][] = [
   ['a roster of a revision that is over', () => box(world.mal.roster([], 1))],
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   ['something else in a box', () => box({ k: 'orders', do: 'this' } as unknown as Shared)],
-  ['addresses of who is no member', () => box(addresses(stranger(), world.old.peerId))],
+  ['addresses of who is no member', () => box(addresses(word(world.out), word(world.old)))],
+  ['an address of another member, made up', () => box(addresses(falseWord(world.laptop.peerId)))],
+  ['an address of this machine, made up', () => box(addresses(falseWord(world.desk.peerId)))],
+  ['an old word of a member on where it is', () => box(addresses(word(world.laptop)))],
+  ['an address that is cut short', () => box(addresses(word(world.mal).subarray(1)))],
+  ['an address as long as a box', () => box(addresses(new Uint8Array(2_000)))],
   [
     'statements of a namespace that it is not in',
     () => ({ ...world.mal.logFrame(world.ns, forge({ k: 'release', agent: id(1) })), ns: world.secretNs }),

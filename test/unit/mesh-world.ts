@@ -22,8 +22,9 @@ export interface MeshWorld {
   stop(label: string): Promise<void>;
 }
 
-export async function meshWorld(labels: readonly string[] = LABELS, linksMax = LINKS): Promise<MeshWorld> {
-  const team = new Team(linksMax);
+export async function meshWorld(labels = LABELS, { gossips = false } = {}): Promise<MeshWorld> {
+  const team = new Team(LINKS);
+  team.wire.gossips = gossips;
   const machines = new Map<string, TestMachine>();
   const agents = new Map<string, Session>();
   for (const [at, label] of labels.entries()) machines.set(label, await team.start(at + 1, label));
@@ -35,7 +36,7 @@ export async function meshWorld(labels: readonly string[] = LABELS, linksMax = L
   }
   for (const [label, machine] of machines) agents.set(label, await team.open(machine, label));
   const { places } = await team.log(first!, ns);
-  const overlay = overlayOf(places, new Set(), linksMax);
+  const overlay = overlayOf(places, new Set(), LINKS);
   for (const a of machines.values())
     for (const b of machines.values()) if (overlay.distance(a.peerId, b.peerId) > 1) team.cut(a, b);
   // Until the links for a time are given up.

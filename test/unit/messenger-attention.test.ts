@@ -207,6 +207,21 @@ describe('what an agent does', () => {
     expect(rosters() - before).toBeLessThanOrEqual(5);
   });
 
+  test('is not written down by others, but that it does not want to be disturbed is', async () => {
+    const written = async () => {
+      const { rosters } = await team.stored(desk);
+      return rosters.find(({ machine }) => machine === laptop.peerId)?.roster.agents[0]?.state;
+    };
+    expect(await written()).toBe('idle');
+    await bob.inbox({ all_agents: false });
+    await settle();
+    expect(await seenBy(ada, 'bob')).toMatchObject({ state: 'busy' });
+    expect(await written()).toBe('idle');
+    await laptop.admin.setAgent(BOB, { dnd: true });
+    await settle();
+    expect(await written()).toBe('dnd');
+  });
+
   test('its project and branch are told while it is here, and what its user has set counts more', async () => {
     await bob.close();
     const open = (more: object) => laptop.messenger.open({ agent: BOB, client: 'test 1', ...more });

@@ -253,6 +253,63 @@ describe('waiting', () => {
     expect(await peek()).toEqual(['after 39']);
   });
 
+  test('gets several that come at once in their order', async () => {
+    const first = wait(bob);
+    await turn();
+    const sent = ['one', 'two', 'three'].map((content) => ada.send({ to_agent: 'bob', content, thread: '' }));
+    expect(await first).toMatchObject({ message: { content: 'one' } });
+    await Promise.all(sent);
+    expect(await wait(bob)).toMatchObject({ message: { content: 'two' }, more: 1 });
+    expect(await wait(bob)).toMatchObject({ message: { content: 'three' }, more: 0 });
+  });
+
+  test('is handed nothing while something older is unread', async () => {
+    const second = await laptop.messenger.open({ agent: 'cyd@myproject', client: 'test 3' });
+    await second.send({ to_agent: 'bob', content: 'of here', thread: '' });
+    await say('of there');
+    expect(await wait(bob)).toMatchObject({ message: { content: 'of here' } });
+    expect(await wait(bob)).toMatchObject({ message: { content: 'of there' } });
+  });
+
+  test('that was handed a message holds it by a lease like any other', async () => {
+    const waiting = wait(bob);
+    await turn();
+    const [id] = await say('hello');
+    const { message } = await waiting;
+    expect(message!.seen_before).toBeUndefined();
+    // Shown: it cannot be taken back.
+    const { status } = await ada.unsend({ message_id: id! });
+    expect(status).toBe('already_read');
+    await bob.close();
+    const second = await openBob();
+    expect((await second.inbox({ all_agents: false })).pending).toMatchObject([
+      { content: 'hello', seen_before: true },
+    ]);
+  });
+
+  test('that is aborted while its message is stored leaves it to the next', async () => {
+    const reason = new Error('cancelled');
+    let left = 0;
+    for (let steps = 0; steps < 120; steps += 3) {
+      const abort = new AbortController();
+      const waiting = wait(bob, abort.signal).catch((error: unknown) => error);
+      await turn();
+      const sent = ada.send({ to_agent: 'bob', content: `after ${steps}`, thread: '' });
+      for (let step = 0; step < steps; step++) await Promise.resolve();
+      abort.abort(reason);
+      const ended = await waiting;
+      await sent;
+      await turn();
+      if (ended === reason) {
+        left += 1;
+        expect(await inboxOf(bob)).toEqual([`after ${steps}`]);
+      } else expect(ended).toMatchObject({ message: { content: `after ${steps}` } });
+      await bob.confirm();
+      expect(await peek()).toEqual([]);
+    }
+    expect(left).toBeGreaterThan(0);
+  });
+
   test('aborted at any point consumes nothing', async () => {
     const reason = new Error('cancelled');
     const outcomes: [ended: unknown, rung: string | undefined, pending: string[]][] = [];

@@ -36,6 +36,10 @@ const loaded = (
     return { number, sizeBytes };
   }),
 });
+const next = (number: number, previous: number | undefined): CourierEvent => ({
+  type: 'appended',
+  next: { number, sizeBytes: 100, previous },
+});
 const settled = (number: number): CourierEvent => ({ type: 'settled', number });
 const postponed = (number: number): CourierEvent => ({ type: 'postponed', number });
 const APPENDED: CourierEvent = { type: 'appended' };
@@ -73,6 +77,38 @@ describe('courier', () => {
         [(courier) => loaded(courier, false), 0, 'load 0, sleep'],
         [(courier) => loaded(courier, false, 1), 0, `send 1, wake ${R}`],
         [APPENDED, 0, `load 1, wake ${R}`],
+      ],
+    ],
+    [
+      'sends what is known to be next without a look',
+      [
+        [up(), 0, 'load 0, sleep'],
+        [next(1, undefined), 0, 'sleep'],
+        [(courier) => loaded(courier, true, 1), 0, `send 1, load 1, wake ${R}`],
+        [(courier) => loaded(courier, false), 0, `wake ${R}`],
+        [next(4, 1), 0, `send 4, wake ${R}`],
+        [next(6, 4), 0, `send 6, wake ${R}`],
+      ],
+    ],
+    [
+      'looks when what is new may not be next',
+      [
+        [up(), 0, 'load 0, sleep'],
+        [(courier) => loaded(courier, false, 1), 0, `send 1, wake ${R}`],
+        [next(4, 3), 0, `load 1, wake ${R}`],
+        [(courier) => loaded(courier, false, 3, 4), 0, `send 3, send 4, wake ${R}`],
+        // It was told of late.
+        [next(3, 1), 0, `load 4, wake ${R}`],
+      ],
+    ],
+    [
+      'passes over what is gone before it is told of',
+      [
+        [up(), 0, 'load 0, sleep'],
+        [(courier) => loaded(courier, false, 1), 0, `send 1, wake ${R}`],
+        [settled(2), 0, `forget 2, wake ${R}`],
+        [next(2, 1), 0, `load 1, wake ${R}`],
+        [(courier) => loaded(courier, false), 0, `wake ${R}`],
       ],
     ],
     [

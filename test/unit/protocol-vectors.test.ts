@@ -5,9 +5,19 @@ import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { formatAddress, parseAddress, type Address } from '../../protocol/address.ts';
 import { decode } from '../../protocol/codec.ts';
 import { openEnvelope, sealEnvelope, type Opened } from '../../protocol/envelope.ts';
+import { openAnnouncement, sealAnnouncement, tagOf } from '../../protocol/discovery/announcement.ts';
+import { encodeAnswer, encodeQuestion, parseDatagram } from '../../protocol/discovery/datagram.ts';
+import { readWhereabouts, signWhereabouts, type Whereabouts } from '../../protocol/discovery/whereabouts.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { parseId } from '../../protocol/ids.ts';
+import {
+  decodeRelayAnswer,
+  decodeRelayRequest,
+  encodeRelay,
+  type RelayAnswer,
+  type RelayRequest,
+} from '../../protocol/relaying.ts';
 import { joinCheckCode, joinCommitment } from '../../protocol/join-check.ts';
 import { encodeLetter, parseLetter, type Letter } from '../../protocol/letter.ts';
 import { checkpointHolds } from '../../protocol/membership/checkpoint.ts';
@@ -30,6 +40,7 @@ import {
 } from '../../protocol/ticket.ts';
 import { xwingKey } from '../../protocol/xwing.ts';
 import { checkEnvelope } from '../vectors/check-envelope.ts';
+import { seedOf } from '../vectors/material.ts';
 import type { LogCase } from '../vectors/log-story.ts';
 import { bytesOf, fromJson, toJson, type Vector, type VectorFile } from '../vectors/vector.ts';
 
@@ -90,9 +101,45 @@ const FORMATS: Record<string, Format> = {
       return sealShared(shared, placeOf(vector), keyOf(vector), () => salt);
     },
   },
+  whereabouts: {
+    decode(bytes) {
+      const { bytes: _bytes, ...said } = readWhereabouts(bytes, () => true)!;
+      return said;
+    },
+    encode: ({ machine, at, addresses }: Whereabouts, _vector, signer) =>
+      signWhereabouts(
+        addresses.map((address) => address.slice(0, -`/p2p/${machine}`.length)),
+        at,
+        signer(),
+      ).bytes,
+  },
+  datagram: {
+    decode(bytes, vector) {
+      const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
+      const datagram = parseDatagram(bytes);
+      const content = datagram?.k === 'answer' ? openAnnouncement(datagram.box, circle) : undefined;
+      if (datagram?.tag === tagOf(circle) && datagram.k === 'question') return { k: 'question' };
+      if (datagram?.tag === tagOf(circle) && content) return { k: 'answer', content };
+      throw new PatchcordError('frame_malformed', 'Nothing for this circle.');
+    },
+    encode(said: { k: string; content?: Uint8Array }, vector) {
+      const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
+      if (!said.content) return encodeQuestion(tagOf(circle));
+      const salt = seedOf(0x45);
+      return encodeAnswer(
+        tagOf(circle),
+        sealAnnouncement(said.content, circle, () => salt),
+      );
+    },
+  },
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },
   'join-request': { decode: decodeJoinRequest, encode: (join: JoinRequest) => encodeJoin(join) },
   'join-answer': { decode: decodeJoinAnswer, encode: (join: JoinAnswer) => encodeJoin(join) },
+  'relay-request': {
+    decode: decodeRelayRequest,
+    encode: (request: RelayRequest) => encodeRelay(request),
+  },
+  'relay-answer': { decode: decodeRelayAnswer, encode: (answer: RelayAnswer) => encodeRelay(answer) },
   'message-id': { decode: (text) => parseId(text), encode: (id: string) => parseId(id) },
   address: {
     decode: (text) => parseAddress(text),

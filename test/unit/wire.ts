@@ -80,6 +80,8 @@ export class HandClock implements Clock {
 /** Joins the networks of several machines. */
 export class Wire {
   readonly networks = new Map<string, WireNetwork>();
+  /** Whether machines that start from now on gossip: each passes on to its links what it accepts. */
+  gossips = false;
   readonly #cut = new Set<string>();
   /** Who was told that whom refuses it, `ASKER>PEER`; told once, and again when that had changed meanwhile. */
   readonly #refused = new Set<string>();
@@ -180,6 +182,7 @@ export class WireNetwork implements Network {
   readonly peerId: string;
   /** Machines linked now, each with a number of the link. */
   readonly linked = new Map<string, number>();
+  publish?: (topic: string, data: Uint8Array) => void;
   /** Frames that it was given for others, by their type. */
   readonly sent = new Map<Frame['t'], number>();
   readonly #wire: Wire;
@@ -189,6 +192,7 @@ export class WireNetwork implements Network {
   constructor(wire: Wire, peerId: string) {
     this.#wire = wire;
     this.peerId = peerId;
+    if (wire.gossips) this.publish = (topic, data) => this.#passOn(topic, data, peerId);
   }
 
   async start(handlers: NetworkHandlers): Promise<void> {
@@ -284,6 +288,17 @@ export class WireNetwork implements Network {
 
   refusedBy(peerId: string): void {
     this.#handlers?.refused(peerId);
+  }
+
+  hear(topic: string, data: Uint8Array, from: string): void {
+    if (this.#handlers?.gossip?.(topic, data, from) === 'accept') this.#passOn(topic, data, from);
+  }
+
+  #passOn(topic: string, data: Uint8Array, from: string): void {
+    for (const peer of this.linked.keys()) {
+      if (peer === from) continue;
+      queueMicrotask(() => this.#wire.networks.get(peer)?.hear(topic, data, this.peerId));
+    }
   }
 
   deliver(from: string, frame: Frame): void {

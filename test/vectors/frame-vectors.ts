@@ -32,6 +32,11 @@ const shared = { t: 'shared', ns: NS, epoch: 1, box: hex('a0') };
 const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]][] = [
   ['hello', { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152 }],
   [
+    'hello of a relay',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, relay: true },
+    ['relay'],
+  ],
+  [
     'hello that tells the time',
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, at: AT },
     ['at'],
@@ -65,6 +70,7 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
   ['digest', { t: 'digest', prekey: 7, namespaces: [{ ns: NS, log: seedOf(9), roster: 65_536 }] }],
   ['digest of nothing', { t: 'digest', prekey: 0, namespaces: [] }],
   ['want', { t: 'want', ns: NS }],
+  ['presence', { t: 'presence', ns: NS, epoch: 3, box: hex('a0') }],
 ];
 const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][] = [
   ['a type nobody knows', { t: 'gossip', n: 1 }, 'frame_unknown'],
@@ -93,6 +99,11 @@ const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][]
     'hello of version 2 that is otherwise like nothing known',
     { t: 'hello', v: 2, features: ['x'] },
     'protocol_version',
+  ],
+  [
+    'hello of a relay that is none',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, relay: false },
+    'frame_malformed',
   ],
   [
     'hello with a window that takes no frame',

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { datagramVectors, whereaboutsVectors } from './discovery-vectors.ts';
 import { envelopeVectors } from './envelope-vectors.ts';
 import { frameVectors } from './frame-vectors.ts';
 import { joinCheckVectors } from './join-check-vectors.ts';
@@ -6,6 +7,7 @@ import { letterVectors } from './letter-vectors.ts';
 import { logVectors } from './log-vectors.ts';
 import { seeds } from './material.ts';
 import { prekeyVectors } from './prekey-vectors.ts';
+import { relayAnswerVectors, relayRequestVectors } from './relay-vectors.ts';
 import { sealVectors } from './seal-vectors.ts';
 import { sharedVectors } from './shared-vectors.ts';
 import { receiptVectors } from './signed-vectors.ts';
@@ -47,9 +49,20 @@ const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
     about: 'protocol/shared.ts: what the members of a namespace are told, under the namespace key',
     cases: sharedVectors(),
   },
+  whereabouts: {
+    about: 'protocol/discovery/whereabouts.ts: where a machine can be reached, signed',
+    seeds,
+    cases: whereaboutsVectors(),
+  },
+  datagram: {
+    about: 'protocol/discovery/datagram.ts and announcement.ts: what a machine calls out on its LAN',
+    cases: datagramVectors(),
+  },
   ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
   'join-request': { about: 'protocol/ticket.ts: what is asked outside of links', cases: joinVectors() },
   'join-answer': { about: 'protocol/ticket.ts: what is answered', cases: joinAnswerVectors() },
+  'relay-request': { about: 'protocol/relaying.ts: what is asked of a relay, and by one', cases: relayRequestVectors() },
+  'relay-answer': { about: 'protocol/relaying.ts: what is answered', cases: relayAnswerVectors() },
   'join-check': {
     about: 'protocol/join-check.ts: `bytes` is the joiner\u2019s nonce; its commitment, and the digits to compare',
     cases: joinCheckVectors(),

@@ -31,6 +31,9 @@ export const CONTEXT = {
   /** Of the first form of the log, which is no more. */
   firstStatement: 'patchcord namespace statement v1',
   shared: 'patchcord shared v1',
+  whereabouts: 'patchcord whereabouts v1',
+  lanTag: 'patchcord lan tag v1',
+  lanBox: 'patchcord lan box v1',
   join: 'patchcord join v1',
   joinCommitment: 'patchcord join commitment v1',
   joinCheck: 'patchcord join check v1',

@@ -2,6 +2,7 @@ import { hkdfSync } from 'node:crypto';
 import { pad, padded, seal } from './envelope-by-hand.ts';
 import { shapeDamages } from './damages.ts';
 import { ADDRESS, AT, CONTEXT, NS, OTHER_NS, alice, bob, flipped, hexOf, id, invalid, seedOf, valid } from './material.ts';
+import { WORD } from './discovery-vectors.ts';
 import { entries, hex, item, join, map } from './raw-cbor.ts';
 import type { Vector } from './vector.ts';
 
@@ -23,7 +24,7 @@ const fullCard = {
 };
 const roster = { k: 'roster', revision: 256, roster: { platform: 'linux x64', agents: [card] } };
 const rosterOf = (agents: readonly Fields[]): Fields => ({ ...roster, roster: { ...roster.roster, agents } });
-const addresses = { k: 'addresses', machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] };
+const addresses = { k: 'addresses', machines: [WORD] };
 const many = (count: number) =>
   Array.from({ length: count }, (_none, index) => ({ ...card, id: id(index), last_seen: 0, client: '' }));
 
@@ -38,7 +39,7 @@ const VALID: [name: string, shared: Fields][] = [
   ['addresses of nobody', { ...addresses, machines: [] }],
   ['prekeys', { k: 'prekeys', known: [{ machine: alice.peerId, seq: 20_000 }] }],
   ['prekeys of nobody', { k: 'prekeys', known: [] }],
-  ['addresses of one that has none', { ...addresses, machines: [{ peer: bob.peerId, addresses: [] }] }],
+  ['an address that nobody has looked at yet', { ...addresses, machines: [hex('00')] }],
 ];
 const BAD: [name: string, shared: Fields][] = [
   ['a prekey with a sequence below none', { k: 'prekeys', known: [{ machine: alice.peerId, seq: -1 }] }],
@@ -57,15 +58,9 @@ const BAD: [name: string, shared: Fields][] = [
   ['a branch of 121 characters', rosterOf([{ ...fullCard, branch: 'x'.repeat(121) }])],
   ['a platform of 61 characters', { ...roster, roster: { platform: 'x'.repeat(61), agents: [] } }],
   ['a roster with a label', { ...roster, roster: { ...roster.roster, label: 'desk' } }],
-  [
-    'a machine with 17 addresses',
-    { ...addresses, machines: [{ peer: alice.peerId, addresses: Array.from({ length: 17 }, () => ADDRESS) }] },
-  ],
-  ['an address that is none', { ...addresses, machines: [{ peer: alice.peerId, addresses: ['192.0.2.7:4001'] }] }],
-  [
-    'a machine by another kind of peer id',
-    { ...addresses, machines: [{ peer: 'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N', addresses: [] }] },
-  ],
+  ['an address in the open', { ...addresses, machines: [{ peer: alice.peerId, addresses: [ADDRESS] }] }],
+  ['an address of 1,001 bytes', { ...addresses, machines: [new Uint8Array(1_001)] }],
+  ['1,001 addresses', { ...addresses, machines: Array.from({ length: 1_001 }, () => hex('00')) }],
 ];
 
 interface Plan {

@@ -92,6 +92,7 @@ function meaningOf(key: string): string {
     case 'prekey':
     case 'roster':
     case 'address':
+    case 'whereabouts':
       return `a ${kind} of another machine; it is told again`;
     case 'token':
       return 'a bearer token; make another with `patchcord agent token`';
