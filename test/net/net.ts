@@ -67,6 +67,11 @@ export class Net {
     return agent;
   }
 
+  /** What every daemon logged last. */
+  logs(): string {
+    return this.#machines.map(({ label, log }) => `--- ${label}\n${log}`).join('\n');
+  }
+
   async end(): Promise<void> {
     for (const { process } of this.#machines) process?.kill('SIGCONT');
     await Promise.allSettled(this.#agents.splice(0).map((agent) => agent.close()));

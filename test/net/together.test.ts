@@ -5,7 +5,7 @@ import { reportOf } from '../processes/ledger.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { skipAloud } from './namespace.ts';
 import { daemons, Net, type Host } from './net.ts';
-import { allLinked, linked, linkOf, timed, unlinked } from './watch.ts';
+import { allLinked, LEDGER_MS_MAX, linked, linkOf, timed, unlinked } from './watch.ts';
 
 /**
  * Five machines in two offices behind NAT, a keeper between the offices, and one of the five a laptop that is plugged
@@ -105,11 +105,15 @@ describe.skipIf(skipAloud('two offices and a keeper'))('two offices and a keeper
     await traffic.arrived();
   });
 
-  test('the ledger', async () => {
-    await traffic.drain();
-    const figures = traffic.ledger.figures();
-    console.log(`net: two offices, two cables pulled, ${reportOf(figures, 2)}`);
-    expect(traffic.ledger.lost()).toEqual([]);
-    expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
-  });
+  test(
+    'the ledger',
+    async () => {
+      await traffic.drain();
+      const figures = traffic.ledger.figures();
+      console.log(`net: two offices, two cables pulled, ${reportOf(figures, 2)}`);
+      expect(traffic.ledger.lost()).toEqual([]);
+      expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
+    },
+    LEDGER_MS_MAX,
+  );
 });
