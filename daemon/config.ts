@@ -97,8 +97,6 @@ const zAnnounce = z
   )
   .max(ADDRESSES_MAX, `Give at most ${ADDRESSES_MAX} addresses.`);
 
-const zSwitch = z.enum(['on', 'off'], 'Give on or off.').transform((text) => text === 'on');
-
 const zLabelInput = z
   .string()
   .transform(sanitizeLabel)

@@ -180,12 +180,13 @@ function noticesBy(clock: Clock, random: Random): NewNotice {
 
 /** What people and programs have of the machine, beside the tools. */
 function createFaces(
-  { signer, network, clock }: MachineParts,
+  { signer, network, clock, lan }: MachineParts,
   registry: ReturnType<typeof createRegistry>,
   inside: ReturnType<typeof createDelivery> & { mail: MailStore; held: HeldStore; care: StoreCare },
 ): Pick<Machine, 'admin' | 'bundles' | 'doctor' | 'top'> {
   const { directory } = registry;
   const { postoffice, mail, held, care } = inside;
+  const mdns = () => lan && (lan.multicast ? ('on' as const) : ('off' as const));
   return {
     admin: new MachineAdmin({ ...registry, ...inside, network, clock }),
     bundles: createBundles({
@@ -196,7 +197,7 @@ function createFaces(
       clock,
       onPrekey: (machine) => postoffice.keyed(machine),
     }),
-    doctor: createDoctor(care, { directory, network, mail, clock }),
+    doctor: createDoctor(care, { directory, network, mail, clock, mdns }),
     top: createTop({ directory, network, mail, held, clock }),
   };
 }
@@ -248,17 +249,7 @@ function createDelivery(
     onReleased,
   });
   directory.onPresenceChanged((ns) => watches.presenceChanged(ns));
-  const sending = {
-    mail,
-    postoffice,
-    directory,
-    clock,
-    random,
-    reminders,
-    hopsMax,
-    care,
-    activity,
-  };
+  const sending = { mail, postoffice, directory, clock, random, reminders, hopsMax, care, activity };
   const messenger: MachineMessenger = new MachineMessenger(agents, sending);
   /** What is said when its time has come. */
   const telling = {

@@ -233,7 +233,7 @@ export const RELAYED_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 export const RELAYED_BUFFERS_BYTES_MAX = 64 * 1024 * 1024;
 /** what waits for one machine counts from here on. */
 export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
-/** A relayed connection on which nothing was said for so long is ended; a link says something every 15 s. */
+/** A relayed connection on which nothing was said for so long is ended; a link says something every few seconds. */
 export const RELAYED_SILENCE_MS = 60_000;
 /** Relays at which a machine says that it can be reached. */
 export const RELAYS_CHOSEN_MAX = 2;

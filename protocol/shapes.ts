@@ -15,7 +15,7 @@ export function bytesOf(sizeBytes: number): z.ZodType<Uint8Array, Uint8Array> {
   return z.custom<Uint8Array>(
     (value) => value instanceof Uint8Array && value.length === sizeBytes,
     `not ${sizeBytes} bytes`,
-  ) as z.ZodType<Uint8Array, Uint8Array>;
+  );
 }
 /** SHA-256 of the genesis statement, in hex. */
 export const zNamespaceId = z.string().regex(/^[0-9a-f]{64}$/);

@@ -1,7 +1,7 @@
 import { equalBytes } from '../../protocol/codec.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import type { Frame, FrameOf } from '../../protocol/frame.ts';
-import { ADDRESSES_MAX, BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
+import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
 import { findStatement, type NamespaceLog } from '../../protocol/membership/log.ts';
 import { departureOf, isKnownTo, landmarks, missing } from '../../protocol/membership/sync.ts';
 import { readPrekey, type Prekey } from '../../protocol/prekey.ts';

@@ -14,7 +14,7 @@ export interface Rate {
 }
 
 /** The bucket after one was taken out of it, or undefined when it is empty. */
-export function takeOne(bucket: Bucket | undefined, rate: Rate, nowMs: number): Bucket | undefined {
+function takeOne(bucket: Bucket | undefined, rate: Rate, nowMs: number): Bucket | undefined {
   const before = bucket ?? { left: rate.burst, atMs: nowMs };
   const gained = (Math.max(0, nowMs - before.atMs) / 1_000) * rate.perSecond;
   const left = Math.min(rate.burst, before.left + gained);

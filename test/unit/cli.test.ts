@@ -92,7 +92,7 @@ describe('the command tree', () => {
     command.commands.flatMap((below) => [`${above}${below.name}`, ...lines(below, `${above}${below.name} `)]);
 
   it('is the contract', () => {
-    const expected = `daemon up down status logs doctor namespace agent mcp send reply reset unsend inbox wait recall bundle backup restore completion help`;
+    const expected = `daemon up down status logs doctor namespace agent mcp send reply reset unsend inbox wait recall top watch bundle backup restore completion help`;
     expect(tree.commands.map(({ name }) => name)).toEqual(expected.split(' '));
     expect(lines(tree)).toEqual(
       expect.arrayContaining([

@@ -10,7 +10,7 @@ let shown: Map<string, string[]>;
 beforeEach(async () => {
   world = await meshWorld();
   shown = new Map(LABELS.map((label) => [label, []]));
-});
+}, 120_000);
 afterEach(async () => {
   await world.team.stopAll();
 });
@@ -20,8 +20,8 @@ const TEN = Array.from({ length: 10 }, (_none, at) => `part ${at}`);
 const machine = (label: string): TestMachine => world.machines.get(label)!;
 const pass = (minutes = 2) => world.team.clock.advance(minutes * MINUTE_MS);
 const others = (...labels: string[]) => LABELS.filter((other) => !labels.includes(other));
-/** Four others of each, near and far. */
-const some = (label: string) => [1, 4, 7, 11].map((step) => LABELS[(LABELS.indexOf(label) + step) % 12]!);
+/** Some others of each, near and far. */
+const some = (label: string) => [1, 4, 7].map((step) => LABELS[(LABELS.indexOf(label) + step) % 12]!);
 /** A machine that is farthest from the first. */
 const farthest = () => LABELS.toSorted((a, b) => world.distance('m0', b) - world.distance('m0', a))[0]!;
 const held = ({ kv }: TestMachine, to = '') => kv.keys(`mailbox-place/${to}`).length;
@@ -42,7 +42,8 @@ async function heldBy(from: string, content: string): Promise<string[]> {
   return messages.find((one) => one.content === content)?.held_by ?? [];
 }
 
-describe('a mesh in which not all link with all', () => {
+// Twelve whole machines each: seconds on a machine that has nothing else to do.
+describe('a mesh in which not all link with all', { timeout: 120_000 }, () => {
   test('keeps its links, no more', async () => {
     for (const label of LABELS) {
       const links = await linksOf(machine(label));

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../daemon/clock.ts';
 import { LinkTable } from '../../daemon/network/link-table.ts';
 import { newId } from '../../protocol/ids.ts';
+import { signerFromSeed } from '../../protocol/signing.ts';
 
 /** The same numbers for the same seed (mulberry32). */
 function seeded(seed: number): () => number {
@@ -135,21 +136,21 @@ class Machine {
     });
   }
 
-  dial(): void {
+  dial(address = '/wire'): void {
     const other = this.peerId === 'a' ? this.world.high : this.world.low;
     const [mine, theirs] = [new End(), new End()];
     mine.peer = theirs;
     theirs.peer = mine;
     this.world.wires.push(mine.wire, theirs.wire);
-    mine.wire.push(() => other.adopt(theirs, this.peerId));
-    this.adopt(mine, other.peerId);
+    mine.wire.push(() => other.adopt(theirs, this.peerId, address));
+    this.adopt(mine, other.peerId, address);
   }
 
-  adopt(end: End, from: string): void {
+  adopt(end: End, from: string, address = '/wire'): void {
     this.opens.push(end);
     const connection = {
       remotePeer: from,
-      remoteAddr: '/wire',
+      remoteAddr: address,
       abort: () => end.abort(),
       addEventListener: (type: string, listener: () => void) => end.addEventListener(type, listener),
     };
@@ -196,7 +197,40 @@ async function expectLinked(world: World): Promise<void> {
   expect([world.low.heard, world.high.heard]).toEqual([['1'], ['1']]);
 }
 
+const [RELAY, TARGET] = [7, 8].map((fill) => signerFromSeed(new Uint8Array(32).fill(fill)).peerId);
+const RELAYED = `/ip4/192.0.2.1/tcp/1/p2p/${RELAY}/p2p-circuit/p2p/${TARGET}`;
+
 describe('LinkTable', () => {
+  test('a direct stream replaces a link through a relay at once, whoever dialled, in any order of events', async () => {
+    for (let seed = 0; seed < 300; seed++) {
+      const world = new World(seed);
+      const [first, second] = world.random() < 0.5 ? [world.low, world.high] : [world.high, world.low];
+      first.dial(RELAYED);
+      await world.drain();
+      const [direct, relayed] = world.random() < 0.5 ? [first, second] : [second, first];
+      direct.dial();
+      for (let steps = Math.floor(world.random() * 6); steps > 0; steps--) await world.step();
+      // The other still tries the relay, or again.
+      if (world.random() < 0.5) relayed.dial(RELAYED);
+      await world.drain();
+      await expectLinked(world);
+      for (const machine of [world.low, world.high]) {
+        expect(machine.table.get(other(machine))!.address).toBe('/wire');
+        // The end of the old link may arrive before the hello on the new one.
+        expect(machine.events).toEqual(['up', expect.stringMatching(/^(superseded|reset by peer)$/), 'up']);
+      }
+    }
+  });
+
+  test('a stream through a relay does not replace a direct link at once', async () => {
+    const world = new World(1);
+    world.high.dial();
+    await world.drain();
+    world.high.dial(RELAYED);
+    await world.drain();
+    expect([world.low.events, world.low.table.get('b')!.address]).toEqual([['up'], '/wire']);
+  });
+
   test('both dial at once: one link, and never a flap, in any order of events', async () => {
     for (let seed = 0; seed < 400; seed++) {
       const world = new World(seed);

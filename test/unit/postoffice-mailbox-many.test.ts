@@ -27,4 +27,4 @@ test('one mailbox takes mail for many machines that are away, also what comes la
   }
   expect(tower.kv.keys('mailbox-envelope/')).toHaveLength(3 * AWAY.length);
   await team.stopAll();
-});
+}, 60_000);
