@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mesh, type DaemonProcess } from '../processes/daemon-process.ts';
 import { eventually } from '../processes/eventually.ts';
 import { skipAloud } from './namespace.ts';
-import { Net } from './net.ts';
+import { daemons, Net } from './net.ts';
 import { allLinked, timed } from './watch.ts';
 
 /** More machines behind one address than gossip and connection limits are made for: an office behind one router. */
@@ -19,9 +19,9 @@ describe.skipIf(skipAloud('a dozen machines behind one address'))(
       const outside = net.lan('outside', '203.0.113');
       const office = net.lan('office', '10.0.0', { gateway: true });
       net.nat('gate', office, outside);
-      const first = await net.host('first', outside).daemon({ flags: ['--relay'] });
+      const first = await net.host('first', outside).daemon();
       const hosts = Array.from({ length: MACHINES }, (_, index) => net.host(`desk${index}`, office));
-      machines = [first, ...(await Promise.all(hosts.map((host) => host.daemon())))];
+      machines = [first, ...(await daemons(hosts))];
       await mesh('team', ...machines);
     }, 120_000);
     afterAll(() => net?.end());

@@ -6,7 +6,7 @@ import { reportOf } from '../processes/ledger.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { skipAloud } from './namespace.ts';
 import { Net, part, type Host } from './net.ts';
-import { allLinked, linked, linkOf, timed, unlinked } from './watch.ts';
+import { allLinked, LEDGER_MS_MAX, linked, linkOf, timed, unlinked } from './watch.ts';
 
 /** Three offices, each a network with one machine in it, joined by a router, under steady traffic. */
 describe.skipIf(skipAloud('three networks and a router'))('three networks joined by a router', () => {
@@ -129,11 +129,15 @@ describe.skipIf(skipAloud('three networks and a router'))('three networks joined
     expect(gamma.address).toBe('10.1.3.77');
   });
 
-  test('the ledger', async () => {
-    await traffic.drain();
-    const figures = traffic.ledger.figures();
-    console.log(`net: ${faults} faults, ${reportOf(figures, faults)}`);
-    expect(traffic.ledger.lost()).toEqual([]);
-    expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
-  });
+  test(
+    'the ledger',
+    async () => {
+      await traffic.drain();
+      const figures = traffic.ledger.figures();
+      console.log(`net: ${faults} faults, ${reportOf(figures, faults)}`);
+      expect(traffic.ledger.lost()).toEqual([]);
+      expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
+    },
+    LEDGER_MS_MAX,
+  );
 });

@@ -6,6 +6,7 @@ import { cable, homesFolder, Namespace } from './namespace.ts';
 export const PORT = 4001;
 const GATEWAY = 1;
 const FIRST_HOST = 10;
+const STARTS_AT_ONCE = 3;
 
 /** Networks of a test, with their hosts, of which nothing is left when it ends, however it ends. */
 export class Net {
@@ -64,6 +65,11 @@ export class Net {
     const agent = await McpAgent.open(machine, address);
     this.#agents.push(agent);
     return agent;
+  }
+
+  /** What every daemon logged last. */
+  logs(): string {
+    return this.#machines.map(({ label, log }) => `--- ${label}\n${log}`).join('\n');
   }
 
   async end(): Promise<void> {
@@ -246,6 +252,19 @@ export class Host {
     const { gateway, prefix } = this.#lan;
     if (gateway) this.namespace.ip('route', 'replace', 'default', 'via', `${prefix}.${GATEWAY}`);
   }
+}
+
+/** Starts a daemon on each host, a few at a time: so that each is ready in time on two processors. */
+export async function daemons(
+  hosts: readonly Host[],
+  options: MachineOptions = {},
+): Promise<DaemonProcess[]> {
+  const started: DaemonProcess[] = [];
+  for (let first = 0; first < hosts.length; first += STARTS_AT_ONCE) {
+    const group = hosts.slice(first, first + STARTS_AT_ONCE);
+    started.push(...(await Promise.all(group.map((host) => host.daemon(options)))));
+  }
+  return started;
 }
 
 export interface MachineOptions {

@@ -6,7 +6,7 @@ import { Traffic } from '../processes/traffic.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { faultsAtRandom } from './faults.ts';
 import { skipAloud } from './namespace.ts';
-import { Net } from './net.ts';
+import { daemons, Net } from './net.ts';
 import { allLinked, timed } from './watch.ts';
 
 /**
@@ -32,7 +32,7 @@ if (!skipAloud('faults of the network at random')) {
     const hosts = ['alpha', 'beta', 'gamma', 'delta', 'epsilon'].map((label, index) =>
       net.host(label, lans[index % lans.length]!),
     );
-    const machines = await Promise.all(hosts.map((host) => host.daemon({ mdns: true })));
+    const machines = await daemons(hosts, { mdns: true });
     const places = hosts.map((host, index) => ({ host, machine: machines[index]! }));
     await mesh('team', ...machines);
     await allLinked(machines, LINKED_MS_MAX);

@@ -5,7 +5,7 @@ import { Traffic } from '../processes/traffic.ts';
 import { skipAloud } from './namespace.ts';
 import { Net } from './net.ts';
 import { SlowLine } from './slow-line.ts';
-import { linked, timed } from './watch.ts';
+import { LEDGER_MS_MAX, linked, timed } from './watch.ts';
 
 /** Two machines with nothing between them but a slow line that breaks. */
 describe.skipIf(skipAloud('a slow line'))('a slow line', () => {
@@ -61,11 +61,15 @@ describe.skipIf(skipAloud('a slow line'))('a slow line', () => {
     await traffic.arrived();
   });
 
-  test('the ledger', async () => {
-    await traffic.drain();
-    const figures = traffic.ledger.figures();
-    console.log(`net: a slow line, ${RESETS} resets, ${reportOf(figures, RESETS)}`);
-    expect(traffic.ledger.lost()).toEqual([]);
-    expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
-  });
+  test(
+    'the ledger',
+    async () => {
+      await traffic.drain();
+      const figures = traffic.ledger.figures();
+      console.log(`net: a slow line, ${RESETS} resets, ${reportOf(figures, RESETS)}`);
+      expect(traffic.ledger.lost()).toEqual([]);
+      expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
+    },
+    LEDGER_MS_MAX,
+  );
 });

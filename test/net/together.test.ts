@@ -4,8 +4,8 @@ import { eventually } from '../processes/eventually.ts';
 import { reportOf } from '../processes/ledger.ts';
 import { Traffic } from '../processes/traffic.ts';
 import { skipAloud } from './namespace.ts';
-import { Net, type Host } from './net.ts';
-import { allLinked, linked, linkOf, timed, unlinked } from './watch.ts';
+import { daemons, Net, type Host } from './net.ts';
+import { allLinked, LEDGER_MS_MAX, linked, linkOf, timed, unlinked } from './watch.ts';
 
 /**
  * Five machines in two offices behind NAT, a keeper between the offices, and one of the five a laptop that is plugged
@@ -44,7 +44,7 @@ describe.skipIf(skipAloud('two offices and a keeper'))('two offices and a keeper
       net.host('right1', right),
       net.host('right2', right),
     ];
-    const started = await Promise.all(hosts.map((host) => host.daemon({ mdns: true })));
+    const started = await daemons(hosts, { mdns: true });
     [l1, l2, laptop, r1, r2] = [started[0]!, started[1]!, started[2]!, started[3]!, started[4]!];
     all = [keeper, l1, l2, laptop, r1, r2];
     await mesh('team', ...all);
@@ -105,11 +105,15 @@ describe.skipIf(skipAloud('two offices and a keeper'))('two offices and a keeper
     await traffic.arrived();
   });
 
-  test('the ledger', async () => {
-    await traffic.drain();
-    const figures = traffic.ledger.figures();
-    console.log(`net: two offices, two cables pulled, ${reportOf(figures, 2)}`);
-    expect(traffic.ledger.lost()).toEqual([]);
-    expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
-  });
+  test(
+    'the ledger',
+    async () => {
+      await traffic.drain();
+      const figures = traffic.ledger.figures();
+      console.log(`net: two offices, two cables pulled, ${reportOf(figures, 2)}`);
+      expect(traffic.ledger.lost()).toEqual([]);
+      expect(figures).toMatchObject({ lost: 0, duplicated: 0, reordered: 0, flagged: 0 });
+    },
+    LEDGER_MS_MAX,
+  );
 });
