@@ -107,9 +107,10 @@ export class Dht {
     this.#links.delete(peerId);
   }
 
-  /** Leaves a record with the members nearest to its key; resolves with how many took it. */
+  /** Leaves a record with the members nearest to its key; resolves with how many took it. Throws for what it would refuse. */
   async put(key: Uint8Array, value: Uint8Array, signal: AbortSignal): Promise<number> {
     let holders = 0;
+    this.#validate(key, value);
     await this.#during(signal, async (signal) => {
       for await (const event of this.#dht.put(key, value, { signal })) {
         // Whoever took the record answers with it; those that were asked for the way have none.

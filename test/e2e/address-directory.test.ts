@@ -2,7 +2,13 @@ import { afterEach, expect, test } from 'vitest';
 import { systemClock, systemRandom } from '../../daemon/clock.ts';
 import { AddressDirectory } from '../../daemon/discovery/address-directory.ts';
 import { silentLog } from '../../daemon/log.ts';
-import { openRecord, recordKey, recordProtocol } from '../../protocol/discovery/record.ts';
+import {
+  openRecord,
+  RECORD_KIND,
+  recordKey,
+  recordProtocol,
+  sealRecord,
+} from '../../protocol/discovery/record.ts';
 import { readWhereabouts, signWhereabouts, tellable } from '../../protocol/discovery/whereabouts.ts';
 import { signerFromSeed } from '../../protocol/signing.ts';
 import { eventually } from '../processes/eventually.ts';
@@ -115,4 +121,102 @@ test('a machine that moved is found by a member that is not linked with it and w
   await join(moved, before);
   await seeker.linked(moved);
   expect(seeker.known.get(mover.peerId)?.addresses).toEqual(moved.network.addresses());
+}, 60_000);
+
+/** A machine that says of everybody that he is a member, and of everything that it is a record. */
+async function lax(): Promise<Machine> {
+  const machine = new Machine();
+  await machine.start();
+  const { network } = machine;
+  const everything = { hasMember: () => true, addressesOf: () => [], check: () => 1 };
+  network.setTables!([{ protocol, kind: RECORD_KIND, ...everything }]);
+  return machine;
+}
+
+const wordOf = (seed: Uint8Array, at: number, ...addresses: string[]) =>
+  signWhereabouts(addresses, at, signerFromSeed(seed)).bytes;
+
+test('a member of another namespace is linked, and is not heard in the table', async () => {
+  const [victim] = await line(2);
+  victim!.admits = () => true;
+  const stranger = await lax();
+  stranger.name(victim!);
+  await stranger.linked(victim!);
+  await eventually(
+    'the table has the word of the victim',
+    () => found(victim!, victim!.peerId),
+    (list) => list.length > 0,
+  );
+  const seed = systemRandom.bytes(32);
+  const { peerId } = signerFromSeed(seed);
+  const key = recordKey(circle, peerId);
+  const value = sealRecord(wordOf(seed, 1, '/ip4/192.0.2.1/tcp/1'), circle, systemRandom.bytes);
+  members.add(peerId);
+
+  expect(await found(stranger, victim!.peerId)).toEqual([]);
+  expect(await stranger.network.putRecord!(protocol, { key, value })).toBe(0);
+  expect(await found(victim!, peerId)).toEqual([]);
+
+  // The same as a member, so that it was the membership.
+  members.add(stranger.peerId);
+  stranger.network.drop(victim!.peerId, 'again');
+  await eventually(
+    'it is answered',
+    () => found(stranger, victim!.peerId),
+    (list) => list.length > 0,
+  );
+  expect(await stranger.network.putRecord!(protocol, { key, value })).toBeGreaterThan(0);
+  expect(await found(victim!, peerId)).toContain(1);
+}, 60_000);
+
+test('a hostile member neither replaces a word by an older one nor leaves what does not belong there', async () => {
+  const [seeker, holder, owner] = await line(3);
+  const hostile = await lax();
+  members.add(hostile.peerId);
+  hostile.name(seeker!, holder!);
+  await Promise.all([hostile.linked(seeker!), hostile.linked(holder!)]);
+  const key = recordKey(circle, owner!.peerId);
+  const sealed = (word: Uint8Array, by = circle) => sealRecord(word, by, systemRandom.bytes);
+  const put = (value: Uint8Array, under = key) => hostile.network.putRecord!(protocol, { key: under, value });
+  const nowhere = '/ip4/192.0.2.1/tcp/1';
+  const own = systemRandom.bytes(32);
+  await eventually(
+    'the hostile machine is heard, and holds the word',
+    () => found(hostile, owner!.peerId),
+    (list) => list.length > 0,
+  );
+  // Whoever has seen the newest takes no older one.
+  const [newest] = await found(seeker!, owner!.peerId);
+  await found(holder!, owner!.peerId);
+  expect(newest).toBeGreaterThan(1);
+
+  expect(await put(sealed(wordOf(owner!.seed, 1, nowhere)))).toBe(0);
+  expect(await put(sealed(wordOf(own, 2 ** 45, nowhere)))).toBe(0);
+  expect(
+    await put(sealed(wordOf(own, 2 ** 45, nowhere)), recordKey(circle, signerFromSeed(own).peerId)),
+  ).toBe(0);
+  expect(await put(sealed(wordOf(owner!.seed, 2 ** 45), { ...circle, key: own }))).toBe(0);
+  expect(await put(systemRandom.bytes(4_000))).toBe(0);
+  expect(await put(own, new TextEncoder().encode('/pk/anybody'))).toBe(0);
+
+  // What it holds itself it gives to whoever asks, who takes none of it.
+  for (const seeking of [seeker!, holder!])
+    expect(new Set(await found(seeking, owner!.peerId))).toEqual(new Set([newest]));
+}, 60_000);
+
+test('a table that is off is not answered', async () => {
+  const [one, other] = await line(2);
+  await eventually(
+    'the word is there',
+    () => found(one!, other!.peerId),
+    (list) => list.length > 0,
+  );
+  for (const directory of directories.splice(0)) directory.stop();
+  other!.network.setTables!([]);
+  const stranger = await lax();
+  members.add(stranger.peerId);
+  stranger.name(other!);
+  await stranger.linked(other!);
+  expect(await found(stranger, other!.peerId)).toEqual([]);
+  expect(await found(other!, one!.peerId)).toEqual([]);
 }, 60_000);
