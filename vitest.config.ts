@@ -38,8 +38,8 @@ export default defineConfig({
       // One after the other: daemons are several processes as it is.
       project('e2e', 120_000, 2, { ...OVER_PROCESSES, maxWorkers: 1 }),
       project('crash', 240_000, 2, { ...OVER_PROCESSES, maxWorkers: 1 }),
-      // By itself: it measures. It waits more than it works, so two networks at a time.
-      project('net', 60_000, 3, { ...OVER_PROCESSES, maxWorkers: 2 }),
+      // By itself: it measures. It waits more than it works, so three files at a time.
+      project('net', 60_000, 3, { ...OVER_PROCESSES, maxWorkers: 3 }),
     ],
   },
 });
