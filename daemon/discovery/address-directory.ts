@@ -110,12 +110,11 @@ export class AddressDirectory {
     const { clock, log } = this.#parts;
     try {
       for (const kept of this.#kept.values()) await this.#publish(kept);
-      const unreached = links.filter(({ up, lastError }) => !up && lastError !== undefined);
-      const machine = whomToSeek(
-        unreached.map(({ peerId }) => peerId),
-        this.#sought,
-        clock.elapsed(),
-      );
+      const unreached = links
+        .filter(({ up, lastError }) => !up && lastError !== undefined)
+        .map(({ peerId }) => peerId)
+        .filter((peerId) => [...this.#kept.values()].some(({ circle }) => circle.isMember(peerId)));
+      const machine = whomToSeek(unreached, this.#sought, clock.elapsed());
       if (machine !== undefined) await this.#seek(machine);
     } catch (error) {
       log.warn({ error }, 'where members are could not be asked or told');

@@ -41,14 +41,10 @@ test('a machine that moved is linked again, though no link brought word of it', 
   seeker.narrow((peerId) => peerId === middle.peerId);
   await mover.stop();
   running.delete(mover);
-  const { send } = middle.network;
+  const send = middle.network.send.bind(middle.network);
   // From now on nobody tells the seeker over a link where anybody is.
   middle.network.send = (peerId, frames) =>
-    send.call(
-      middle.network,
-      peerId,
-      peerId === seeker.peerId ? frames.filter(({ t }) => t !== 'shared') : frames,
-    );
+    send(peerId, peerId === seeker.peerId ? frames.filter(({ t }) => t !== 'shared') : frames);
 
   const keeps = (peerId: string): boolean => peerId === middle.peerId;
   const moved = await started('mover', undefined, { ...kept, keeps });

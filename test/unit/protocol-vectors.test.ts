@@ -7,6 +7,7 @@ import { decode } from '../../protocol/codec.ts';
 import { openEnvelope, sealEnvelope, type Opened } from '../../protocol/envelope.ts';
 import { openAnnouncement, sealAnnouncement, tagOf } from '../../protocol/discovery/announcement.ts';
 import { encodeAnswer, encodeQuestion, parseDatagram } from '../../protocol/discovery/datagram.ts';
+import { openRecord, recordProtocol, sealRecord } from '../../protocol/discovery/record.ts';
 import { readWhereabouts, signWhereabouts, type Whereabouts } from '../../protocol/discovery/whereabouts.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
@@ -130,6 +131,20 @@ const FORMATS: Record<string, Format> = {
         tagOf(circle),
         sealAnnouncement(said.content, circle, () => salt),
       );
+    },
+  },
+  record: {
+    decode(value, vector) {
+      const { ns, epoch, place, member } = vector.with!;
+      const circle = { ns: ns!, epoch: Number(epoch), key: keyOf(vector) };
+      const record = { key: new TextEncoder().encode(place), value };
+      const { machine, at, addresses } = openRecord(record, circle, (one) => one === member);
+      return { protocol: recordProtocol(circle), machine, at, addresses };
+    },
+    encode({ machine, at, addresses }: Whereabouts, vector, signer) {
+      const circle = { ns: vector.with!['ns']!, epoch: Number(vector.with!['epoch']), key: keyOf(vector) };
+      const bare = addresses.map((address) => address.slice(0, -`/p2p/${machine}`.length));
+      return sealRecord(signWhereabouts(bare, at, signer()).bytes, circle, () => seedOf(0x45));
     },
   },
   ticket: { decode: parseTicket, encode: (ticket: Ticket) => formatTicket(ticket) },

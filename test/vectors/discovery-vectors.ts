@@ -159,3 +159,46 @@ export function datagramVectors(): Vector[] {
     refused('1,233 bytes', answer(tag, join(box, seedOf(1), new Uint8Array(1_233 - good.length - 32 - 2)))),
   ];
 }
+
+/** What the members of a large namespace keep for each other: under alice's key, with the protocol that it belongs to. */
+export function recordVectors(): Vector[] {
+  const key = keyTextOf();
+  const given = { with: { ns: NS, epoch: String(EPOCH), key: hexOf(KEY), place: key, member: alice.peerId, signer: 'alice' } };
+  const sealed = (content: Uint8Array, context: string = CONTEXT.whereBox, ns = NS, epoch = EPOCH, secret = KEY) =>
+    boxOf(content, derived(SALT, context, ns, epoch, secret));
+  const said = (addresses: readonly string[], at = AT) => ({
+    protocol: `/patchcord/where/1/${hexOf(derived(hex(''), CONTEXT.whereProtocol)).slice(0, 32)}`,
+    machine: alice.peerId,
+    at,
+    addresses: addresses.map((address) => `${address}/p2p/${alice.peerId}`),
+  });
+  const good = sealed(WORD);
+  const refused = (name: string, bytes: Uint8Array, code = 'frame_malformed', place = key) =>
+    invalid(name, bytes, code, { with: { ...given.with, place } });
+  const carols = item(signed(item({ ...body, machine: carol.peerId }), carol));
+  return [
+    valid('one address', good, said([HOME]), given),
+    valid('nowhere, at the first moment', sealed(wordOf({ addresses: [], at: 0 })), said([], 0), given),
+    refused('under the key of another machine', good, 'frame_malformed', keyTextOf(carol.peerId)),
+    refused('under the key of the epoch before', good, 'frame_malformed', keyTextOf(alice.peerId, EPOCH - 1)),
+    refused('under the key that is shorter by a digit', good, 'frame_malformed', key.slice(0, -1)),
+    refused('the word of a machine that is no member', sealed(carols), 'forbidden', keyTextOf(carol.peerId)),
+    refused('signed by another machine', sealed(item(signed(item(body), carol))), 'signature_invalid'),
+    refused('sealed for another namespace', sealed(WORD, CONTEXT.whereBox, OTHER_NS)),
+    refused('sealed in the epoch before', sealed(WORD, CONTEXT.whereBox, NS, EPOCH - 1)),
+    refused('sealed with another key', sealed(WORD, CONTEXT.whereBox, NS, EPOCH, seedOf(0x46))),
+    refused('sealed as what is called out on a LAN', sealed(WORD, CONTEXT.lanBox)),
+    refused('no word', sealed(hex('00'))),
+    refused('no seal', WORD),
+    refused('nothing', hex('')),
+    refused('one byte short', good.subarray(0, -1)),
+    refused('one byte long', join(good, hex('00'))),
+    refused('1,073 bytes', join(good, new Uint8Array(1_073 - good.length))),
+    ...[0, 31, 32, 300].map((at) => refused(`a bit of byte ${at} flipped`, flipped(good, at))),
+  ];
+}
+
+function keyTextOf(machine = alice.peerId, epoch = EPOCH): string {
+  const info = item([CONTEXT.whereKey, NS, epoch, machine]);
+  return `/where/${hexOf(new Uint8Array(hkdfSync('sha256', KEY, hex(''), info, 32)))}`;
+}

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { datagramVectors, whereaboutsVectors } from './discovery-vectors.ts';
+import { datagramVectors, recordVectors, whereaboutsVectors } from './discovery-vectors.ts';
 import { envelopeVectors } from './envelope-vectors.ts';
 import { frameVectors } from './frame-vectors.ts';
 import { joinCheckVectors } from './join-check-vectors.ts';
@@ -57,6 +57,12 @@ const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
   datagram: {
     about: 'protocol/discovery/datagram.ts and announcement.ts: what a machine calls out on its LAN',
     cases: datagramVectors(),
+  },
+  record: {
+    about:
+      'protocol/discovery/record.ts: where alice is, as members keep it for each other; `place` is the key of the record',
+    seeds,
+    cases: recordVectors(),
   },
   ticket: { about: 'protocol/ticket.ts: the invite as people paste it', cases: ticketVectors() },
   'join-request': { about: 'protocol/ticket.ts: what is asked outside of links', cases: joinVectors() },
