@@ -120,7 +120,9 @@ export const SEEK_AGAIN_MS = 2_000;
 export const SEEK_AGAIN_MS_MAX = 10 * 60_000;
 /** Machines of which it is remembered when they were asked about. */
 export const SOUGHT_MAX = 1_000;
-/** Where a machine is, it publishes again after this, then four times as long, up to the second. */
+/** Where a machine is, it publishes again after this when nobody took it, */
+export const PUBLISH_UNHELD_MS = 2_000;
+/** else after this, then four times as long, up to the second. */
 export const PUBLISH_AGAIN_MS = 15_000;
 export const PUBLISH_AGAIN_MS_MAX = 60 * 60_000;
 /** A datagram on the LAN: it crosses every link in one piece (RFC 8200 section 5, less the headers). Wire. */

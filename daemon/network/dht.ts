@@ -34,6 +34,20 @@ export type NodeComponents = Pick<
   | 'logger'
 >;
 
+/** A linked member is told to kad-dht again after this, then twice as long, up to the second, until it answers. */
+const INTRODUCE_AGAIN_MS = 500;
+const INTRODUCE_AGAIN_MS_MAX = 60_000;
+
+/** A linked member, as kad-dht was told of it. */
+interface Introduced {
+  readonly connection: Connection;
+  /** It speaks the table's protocol. */
+  answers: boolean;
+  times: number;
+  /** When it is told next, by `Clock.elapsed`. */
+  dueMs: number;
+}
+
 export interface DhtOptions {
   table: RecordTable;
   components: NodeComponents;
@@ -52,7 +66,7 @@ export class Dht {
   readonly #store = recordStore();
   /** Where peers are, by the word of others; a connection proves who is there. */
   readonly #heard = new Map<string, readonly string[]>();
-  readonly #links = new Map<string, Connection>();
+  readonly #links = new Map<string, Introduced>();
   /** The newest record that was seen of each key. */
   readonly #newest = new Map<string, number>();
   #topology: Topology | undefined;
@@ -94,12 +108,21 @@ export class Dht {
     await this.#options.components.registrar.unhandle(this.#options.table.protocol);
   }
 
-  /** A machine is linked: if it is a member, it is one to ask. */
-  linkUp(connection: Connection): void {
+  /**
+   * A machine is linked: if it is a member, it is one to ask. To be called again and again, for kad-dht takes a peer that
+   * answers at once and no other, and the other side's table may begin later.
+   */
+  linked(connection: Connection): void {
     const peerId = connection.remotePeer.toString();
     if (!this.#options.table.hasMember(peerId)) return;
-    if (this.#links.get(peerId) === connection) return;
-    this.#links.set(peerId, connection);
+    const nowMs = this.#options.clock.elapsed();
+    const known = this.#links.get(peerId);
+    const link =
+      known?.connection === connection ? known : { connection, answers: false, times: 0, dueMs: nowMs };
+    this.#links.set(peerId, link);
+    if (link.answers || nowMs < link.dueMs) return;
+    link.dueMs = nowMs + Math.min(INTRODUCE_AGAIN_MS_MAX, INTRODUCE_AGAIN_MS * 2 ** link.times);
+    link.times += 1;
     void this.#topology?.onConnect?.(connection.remotePeer, connection);
   }
 
@@ -197,7 +220,7 @@ export class Dht {
     const infoOf = (id: PeerId) => {
       const own = this.#addressesOf(id.toString());
       const link = this.#links.get(id.toString());
-      const addresses = own.length > 0 || link === undefined ? own : [String(link.remoteAddr)];
+      const addresses = own.length > 0 || link === undefined ? own : [String(link.connection.remoteAddr)];
       if (!table.hasMember(id.toString()) || addresses.length === 0) throw new NotFoundError('not known');
       return { id, multiaddrs: addresses.map((address) => multiaddr(address)) };
     };
@@ -213,8 +236,11 @@ export class Dht {
       datastore: this.#store,
       ping: {
         ping: async (peer, options) => {
+          const link = this.#links.get(String(peer));
+          if (link) link.answers = false;
           const stream = await open(peer, options?.signal);
           await stream.close();
+          if (link) link.answers = true;
           return 0;
         },
       },
@@ -231,7 +257,6 @@ export class Dht {
         // By links and not by what identify says: a table may begin long after a connection.
         register: async (_protocol, topology) => {
           this.#topology = topology;
-          for (const link of this.#links.values()) void topology.onConnect?.(link.remotePeer, link);
           return protocol;
         },
         unregister: () => {

@@ -41,7 +41,10 @@ export interface Network {
   publish?(topic: string, data: Uint8Array): void;
   /** The topics to listen to, replacing those before. */
   setTopics?(topics: ReadonlySet<string>): void;
-  /** The tables that this machine keeps with others, replacing those before; known by their protocols. */
+  /**
+   * The tables that this machine keeps with others, replacing those before; known by their protocols. To be said again
+   * every second or so while there are any: links are looked at for members that do not take part yet.
+   */
   setTables?(tables: readonly RecordTable[]): void;
   /** Leaves a record with members of a table; resolves with how many took it, 0 where there is no such table. */
   putRecord?(protocol: string, record: { key: Uint8Array; value: Uint8Array }): Promise<number>;

@@ -33,7 +33,7 @@ export class Tables {
   }
 
   linkUp(connection: Connection): void {
-    this.#each((dht) => dht.linkUp(connection));
+    this.#each((dht) => dht.linked(connection));
   }
 
   linkDown(peerId: string): void {
@@ -70,8 +70,8 @@ export class Tables {
     const { Dht } = await import('./dht.ts');
     const { components, clock } = this.#options;
     const dht = new Dht({ table, components, clock, visits: this.#visits });
-    for (const link of this.#options.links()) dht.linkUp(link);
     await dht.start();
+    for (const link of this.#options.links()) dht.linked(link);
     return dht;
   }
 
@@ -85,7 +85,7 @@ export class Tables {
     }
   }
 
-  /** Of a machine that became a member while it was linked no table has heard. */
+  /** No table has heard of a machine that became a member while it was linked, and some may not have answered yet. */
   #tellLinks(): void {
     for (const link of this.#options.links()) this.linkUp(link);
   }

@@ -1,6 +1,7 @@
 import {
   PUBLISH_AGAIN_MS,
   PUBLISH_AGAIN_MS_MAX,
+  PUBLISH_UNHELD_MS,
   SEEK_AGAIN_MS,
   SEEK_AGAIN_MS_MAX,
   SOUGHT_MAX,
@@ -56,7 +57,9 @@ export function noteSought(sought: Map<string, Sought>, machine: string, nowMs: 
 export function isPublishDue(published: Published | undefined, addresses: string, nowMs: number): boolean {
   if (addresses === '') return false;
   if (published?.addresses !== addresses) return true;
-  const waitMs = Math.min(PUBLISH_AGAIN_MS_MAX, PUBLISH_AGAIN_MS * 4 ** published.times);
+  const { times } = published;
+  const waitMs =
+    times === 0 ? PUBLISH_UNHELD_MS : Math.min(PUBLISH_AGAIN_MS_MAX, PUBLISH_AGAIN_MS * 4 ** (times - 1));
   return nowMs - published.atMs >= waitMs;
 }
 

@@ -127,10 +127,13 @@ test('a machine that moved is found by a member that is not linked with it and w
 async function lax(): Promise<Machine> {
   const machine = new Machine();
   await machine.start();
-  const { network } = machine;
+  begin(machine);
+  return machine;
+}
+
+function begin({ network }: Machine): void {
   const everything = { hasMember: () => true, addressesOf: () => [], check: () => 1 };
   network.setTables!([{ protocol, kind: RECORD_KIND, ...everything }]);
-  return machine;
 }
 
 const wordOf = (seed: Uint8Array, at: number, ...addresses: string[]) =>
@@ -202,6 +205,25 @@ test('a hostile member neither replaces a word by an older one nor leaves what d
   // What it holds itself it gives to whoever asks, who takes none of it.
   for (const seeking of [seeker!, holder!])
     expect(new Set(await found(seeking, owner!.peerId))).toEqual(new Set([newest]));
+}, 60_000);
+
+test('a member whose table begins after the link holds records as well', async () => {
+  const one = await member();
+  const late = new Machine();
+  members.add(late.peerId);
+  await late.start();
+  late.name(one);
+  await Promise.all([one.linked(late), late.linked(one)]);
+  const key = recordKey(circle, one.peerId);
+  const put = () =>
+    one.network.putRecord!(protocol, {
+      key,
+      value: sealRecord(wordOf(one.seed, 2 ** 45), circle, systemRandom.bytes),
+    });
+  expect(await put()).toBe(0);
+
+  begin(late);
+  await eventually('it takes a record', put, (holders) => holders === 1);
 }, 60_000);
 
 test('a table that is off is not answered', async () => {

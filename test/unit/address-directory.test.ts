@@ -15,6 +15,7 @@ import { signWhereabouts } from '../../protocol/discovery/whereabouts.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import {
   PUBLISH_AGAIN_MS_MAX,
+  PUBLISH_UNHELD_MS,
   RECORD_SIZE_BYTES_MAX,
   SEEK_AGAIN_MS,
   SEEK_AGAIN_MS_MAX,
@@ -137,6 +138,7 @@ test('the same is published seldom, and what is new at once', () => {
     published = notePublished(published, HOME, 3, nowMs);
     times.push(nowMs);
   }
+  expect(times.slice(0, 4)).toEqual([0, 15_000, 75_000, 315_000]);
   expect(times.length).toBeLessThan(9);
   expect(times.at(-1)! - times.at(-2)!).toBe(PUBLISH_AGAIN_MS_MAX);
   expect(isPublishDue(published, `${HOME}0`, times.at(-1)!)).toBe(true);
@@ -145,6 +147,8 @@ test('the same is published seldom, and what is new at once', () => {
 
 test('what nobody took is published again soon', () => {
   const published = notePublished(undefined, HOME, 0, 0);
+  expect(isPublishDue(published, HOME, PUBLISH_UNHELD_MS - 1)).toBe(false);
+  expect(isPublishDue(published, HOME, PUBLISH_UNHELD_MS)).toBe(true);
   expect(notePublished(published, HOME, 0, 1_000).times).toBe(0);
   expect(notePublished({ ...published, times: 5 }, `${HOME}0`, 1, 0).times).toBe(1);
 });
