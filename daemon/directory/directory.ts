@@ -154,7 +154,9 @@ export class Directory {
 
   /** Namespaces that a machine shares with this one. */
   common(machine: string): NamespaceLog[] {
-    return [...this.logs.values()].filter((log) => this.shares(log.id, machine));
+    const found: NamespaceLog[] = [];
+    for (const log of this.logs.values()) if (log.members.has(machine) && this.isMember(log)) found.push(log);
+    return found;
   }
 
   /** Every machine that shares a namespace with this one. */
