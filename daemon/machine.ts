@@ -83,6 +83,8 @@ export interface MachineParts {
   lan?: LanParts | undefined;
   /** Links kept in one namespace; LINKS_MAX unless told otherwise. */
   linksMax?: number | undefined;
+  /** Members from which on a namespace keeps a table of where they are; where its mesh gets partial unless told otherwise. */
+  tableMembersMin?: number | undefined;
   /** Longest chain of answers without a person; 40 unless told otherwise. */
   hopsMax?: number | undefined;
   /** How long mail waits here and history is kept; RETENTION_MS unless told otherwise. */
@@ -123,7 +125,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const delivery = createDelivery(parts, registry, { mail, held, care });
   const { epochs, postoffice, telling, messenger } = delivery;
   const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
-  const discovery = createDiscovery({ ...registry, lan: parts.lan, network, clock, random, log });
+  const discovery = createDiscovery({ ...parts, ...registry });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
   care.onEpoch = (epoch) => {
     log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');

@@ -102,6 +102,27 @@ export const AGENTS_PER_MACHINE_MAX = 100;
 export const ADDRESSES_MAX = 16;
 /** What a machine says of where it is, signed: with its seal it fits one datagram. Wire. */
 export const WHEREABOUTS_SIZE_BYTES_MAX = 1_000;
+/** The same as the members of a large namespace keep it for each other: salt, the padded word, seal. Wire. */
+export const RECORD_SIZE_BYTES_MAX = 1_072;
+/** Records that a machine keeps for others in one namespace: one a member, and some who have left. */
+export const TABLE_RECORDS_MAX = 2 * MEMBERS_MAX;
+/** How long one look into the table, or one change of it, may take. */
+export const TABLE_TIMEOUT_MS = 10_000;
+/** Members with which a machine is connected for the table's sake alone, and how long after the last use. */
+export const TABLE_VISITS_MAX = 32;
+export const TABLE_VISIT_IDLE_MS = 10_000;
+/** Streams of one member's questions at the same time. */
+export const TABLE_STREAMS_MAX = 8;
+/** How often it is looked at whether there is somebody to ask about, or something to say. */
+export const TABLE_TICK_MS = 1_000;
+/** A machine that was not found is asked about again after this, then twice as long, up to the second. */
+export const SEEK_AGAIN_MS = 2_000;
+export const SEEK_AGAIN_MS_MAX = 10 * 60_000;
+/** Machines of which it is remembered when they were asked about. */
+export const SOUGHT_MAX = 1_000;
+/** Where a machine is, it publishes again after this, then four times as long, up to the second. */
+export const PUBLISH_AGAIN_MS = 15_000;
+export const PUBLISH_AGAIN_MS_MAX = 60 * 60_000;
 /** A datagram on the LAN: it crosses every link in one piece (RFC 8200 section 5, less the headers). Wire. */
 export const DATAGRAM_SIZE_BYTES_MAX = 1_232;
 /** Longest ticket text. */

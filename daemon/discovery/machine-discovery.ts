@@ -2,10 +2,12 @@ import type { Circle } from '../../protocol/discovery/announcement.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { AddressBook } from '../directory/address-book.ts';
 import type { Directory } from '../directory/directory.ts';
+import type { MeshLinks } from '../directory/mesh-links.ts';
 import type { NamespaceKeys } from '../directory/namespace-keys.ts';
 import type { DirectorySync } from '../directory/sync.ts';
 import type { Log } from '../log.ts';
 import type { Network } from '../network/network.ts';
+import { AddressDirectory, type LargeCircle } from './address-directory.ts';
 import { LanDiscovery } from './lan-discovery.ts';
 import type { Multicast, OnDatagram } from './multicast.ts';
 import { NetworkWatch, type Place } from './network-watch.ts';
@@ -23,10 +25,10 @@ export interface Discovery {
   stop(): Promise<void>;
 }
 
-/** Follows the networks of a machine: finds members on them, and tells links and members when they change. */
+/** Has a machine find members, on the networks that it is on and in the tables of large namespaces. */
 export function createDiscovery(parts: {
-  /** Nothing is followed without. */
-  lan: LanParts | undefined;
+  /** No networks are followed without. */
+  lan?: LanParts | undefined;
   directory: Directory;
   keys: NamespaceKeys;
   book: AddressBook;
@@ -35,14 +37,52 @@ export function createDiscovery(parts: {
   clock: Clock;
   random: Random;
   log: Log;
+  links: Pick<MeshLinks, 'linksMax'>;
+  /** Members from which on a namespace keeps a table of where they are; those that do not fit a full mesh otherwise. */
+  tableMembersMin?: number | undefined;
 }): Discovery {
   const { lan, directory, keys, book, sync, network, clock, random, log } = parts;
-  if (lan === undefined) return { start: async () => {}, stop: async () => {} };
-  const circles = (): Circle[] =>
+  const tableMembersMin = parts.tableMembersMin ?? parts.links.linksMax + 2;
+  const circles = (membersMin = 0): LargeCircle[] =>
     [...directory.logs.values()].flatMap((one) => {
-      const held = directory.isMember(one) ? keys.current(one.id) : undefined;
-      return held === undefined ? [] : { ns: one.id, ...held };
+      if (one.members.size < membersMin || !directory.isMember(one)) return [];
+      const held = keys.current(one.id);
+      return held === undefined
+        ? []
+        : { ns: one.id, ...held, isMember: (machine) => one.members.has(machine) };
     });
+  const table = new AddressDirectory({
+    network,
+    clock,
+    random,
+    log,
+    circles: () => circles(tableMembersMin),
+    own() {
+      // Whoever looks first sees that this machine has moved, so the links are told from here as well.
+      sync.announceWhereabouts();
+      return book.own();
+    },
+    addressesOf: (machine) => directory.addresses.get(machine) ?? [],
+    heard: (ns, word) => void sync.heardWhereabouts(ns, word),
+  });
+  const networks = lan && followNetworks({ ...parts, lan, circles });
+  return {
+    async start() {
+      table.start();
+      await networks?.start();
+    },
+    async stop() {
+      table.stop();
+      await networks?.stop();
+    },
+  };
+}
+
+/** Finds members on the machine's networks, and tells links and members when those change. */
+function followNetworks(
+  parts: Omit<Parameters<typeof createDiscovery>[0], 'lan'> & { lan: LanParts; circles: () => Circle[] },
+): Discovery {
+  const { lan, circles, book, sync, network, clock, random, log } = parts;
   const multicast = lan.multicast?.((bytes, source) => discovery?.datagram(bytes, source));
   const discovery: LanDiscovery | undefined =
     multicast &&

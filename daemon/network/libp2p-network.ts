@@ -18,8 +18,9 @@ import { createNode, startNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Link } from './link.ts';
 import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
-import type { LinkStatus, Network, NetworkHandlers } from './network.ts';
+import type { LinkStatus, Network, NetworkHandlers, RecordTable } from './network.ts';
 import { Relaying } from './relaying.ts';
+import { Tables } from './tables.ts';
 
 /** What was sent last, a farewell, has this long to leave before the links are closed. */
 const FAREWELL_MS = 50;
@@ -54,6 +55,7 @@ interface Running {
   relaying: Relaying;
   care: LinkCare;
   gossip: Gossip;
+  tables: Tables;
 }
 
 class Libp2pNetwork implements Network {
@@ -64,6 +66,7 @@ class Libp2pNetwork implements Network {
   readonly #stopping = new AbortController();
   #peers: ReadonlyMap<string, readonly string[]> = new Map();
   #topics: ReadonlySet<string> = new Set();
+  #tables: readonly RecordTable[] = [];
   #running: Running | undefined;
   #guestsUntilMs = 0;
 
@@ -93,7 +96,7 @@ class Libp2pNetwork implements Network {
     const gossip = new Gossip({
       handlers,
       mayLink: (peerId) => admission.mayLink(peerId),
-      connections: () => links.peerIds().map((peerId) => links.get(peerId)!.connection),
+      connections: () => connectionsOf(links),
       clock,
       log,
     });
@@ -127,6 +130,7 @@ class Libp2pNetwork implements Network {
       connect: (peerId, addresses, signal) => this.#connect(peerId, addresses, signal),
       changed: () => this.#dialer.setPeers(this.#waysTo()),
     });
+    const tables = this.#tablesOf(node, links, relaying);
     const desk = new JoinDesk({ handlers, admission, clock, log, stopping: this.#stopping.signal });
     const { libp2p } = node;
     libp2p.addEventListener('connection:open', ({ detail: connection }) => {
@@ -139,7 +143,7 @@ class Libp2pNetwork implements Network {
     await this.#handle(libp2p, desk);
     const care = new LinkCare(clock, () => links.links());
     await relaying.handle();
-    this.#running = { handlers, node, admission, links, care, gossip, relaying };
+    this.#running = { handlers, node, admission, links, care, gossip, relaying, tables };
     try {
       await startNode(node, this.#listen);
     } catch (error) {
@@ -149,6 +153,7 @@ class Libp2pNetwork implements Network {
     care.start();
     gossip.setTopics(this.#topics);
     gossip.start();
+    tables.set(this.#tables);
     this.#dialer.setPeers(this.#peers);
   }
 
@@ -195,6 +200,19 @@ class Libp2pNetwork implements Network {
     if (!this.#stopping.signal.aborted) this.#running?.gossip.setTopics(topics);
   }
 
+  setTables(tables: readonly RecordTable[]): void {
+    this.#tables = tables;
+    if (!this.#stopping.signal.aborted) this.#running?.tables.set(tables);
+  }
+
+  async putRecord(protocol: string, record: { key: Uint8Array; value: Uint8Array }): Promise<number> {
+    return (await this.#running?.tables.put(protocol, record)) ?? 0;
+  }
+
+  async findRecord(protocol: string, key: Uint8Array, found: (value: Uint8Array) => void): Promise<void> {
+    await this.#running?.tables.find(protocol, key, found);
+  }
+
   drop(peerId: string, reason: string): void {
     this.#running?.links.drop(peerId, reason);
   }
@@ -231,10 +249,26 @@ class Libp2pNetwork implements Network {
     running.relaying.stop();
     running.care.stop();
     running.gossip.stop();
+    const tablesStopped = running.tables.stop();
     if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
-    await Promise.race([running.node.libp2p.stop(), this.#pause(STOP_TIMEOUT_MS)]);
+    const stopped = tablesStopped.then(() => running.node.libp2p.stop());
+    await Promise.race([stopped, this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
+  }
+
+  #tablesOf({ components }: Node, links: LinkTable, relaying: Relaying): Tables {
+    const { clock, log } = this.#options;
+    return new Tables({
+      components,
+      clock,
+      log,
+      stopping: this.#stopping.signal,
+      links: () => connectionsOf(links),
+      linkWith: (peerId) => links.get(peerId)?.connection,
+      connect: (peerId, addresses, signal) =>
+        dialFirst(relaying.dialOne, dialOrder(peerId, addresses, this.addresses()), clock, signal),
+    });
   }
 
   /** Where each machine may be found, the ways through the relays that we are linked with among them. */
@@ -254,12 +288,14 @@ class Libp2pNetwork implements Network {
         this.#dialer.up(link.peerId);
         this.#running?.relaying.linkUp(link);
         this.#running?.gossip.mend();
+        this.#running?.tables.linkUp(link.connection);
         handlers.linkUp(link.peerId, described(link));
       },
       down: (link, reason, lastedMs) => {
         log.info({ peer: link.peerId, reason, lastedMs }, 'link down');
         this.#dialer.down(link.peerId, reason, lastedMs);
         this.#running?.relaying.linkDown(link);
+        this.#running?.tables.linkDown(link.peerId);
         handlers.linkDown(link.peerId, reason);
       },
       frame: (link, frame) => handlers.frame(link.peerId, frame),
@@ -322,6 +358,10 @@ class Libp2pNetwork implements Network {
       limit.cancel();
     }
   }
+}
+
+function connectionsOf(links: LinkTable): Connection[] {
+  return links.peerIds().map((peerId) => links.get(peerId)!.connection);
 }
 
 function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {

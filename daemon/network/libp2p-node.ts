@@ -11,6 +11,7 @@ import { createLibp2p } from 'libp2p';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { MEMBERS_MAX } from '../../protocol/limits.ts';
 import type { Clock } from '../clock.ts';
+import type { NodeComponents } from './dht.ts';
 import type { DialOne } from './dial.ts';
 import { webSockets } from './web-socket.ts';
 
@@ -27,6 +28,8 @@ export interface Node {
   dialOne: DialOne;
   /** Makes connections of other pipes than sockets. */
   upgrader: Upgrader;
+  /** What the tables of members' whereabouts are made of. */
+  components: NodeComponents;
 }
 
 export interface NodeOptions {
@@ -50,7 +53,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     ping: Ping;
     gossip: GossipSub;
     dialOne: DialOne;
-    inside: { upgrader: Upgrader };
+    inside: Pick<Node, 'upgrader' | 'components'>;
   }>({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
@@ -78,11 +81,33 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         (address, signal) =>
           transportManager.dial(multiaddr(address), { signal }),
       // A service takes its name's place among libp2p's own parts, so this one must not be called upgrader.
-      inside: ({ upgrader }) => ({ upgrader }),
+      inside: ({
+        upgrader,
+        peerId,
+        privateKey,
+        registrar,
+        addressManager,
+        peerStore,
+        connectionManager,
+        events,
+        logger,
+      }) => ({
+        upgrader,
+        components: {
+          peerId,
+          privateKey,
+          registrar,
+          addressManager,
+          peerStore,
+          connectionManager,
+          events,
+          logger,
+        },
+      }),
     },
   });
   const { dialOne, inside } = libp2p.services;
-  return { libp2p, dialOne, upgrader: inside.upgrader };
+  return { libp2p, dialOne, ...inside };
 }
 
 /** Starts to listen. Throws `port_in_use`, or `invalid_input` for an address this machine does not have. */

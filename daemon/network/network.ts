@@ -41,9 +41,29 @@ export interface Network {
   publish?(topic: string, data: Uint8Array): void;
   /** The topics to listen to, replacing those before. */
   setTopics?(topics: ReadonlySet<string>): void;
+  /** The tables that this machine keeps with others, replacing those before; known by their protocols. */
+  setTables?(tables: readonly RecordTable[]): void;
+  /** Leaves a record with members of a table; resolves with how many took it, 0 where there is no such table. */
+  putRecord?(protocol: string, record: { key: Uint8Array; value: Uint8Array }): Promise<number>;
+  /** Asks members of a table for the records of a key; `found` may be called several times. Never rejects. */
+  findRecord?(protocol: string, key: Uint8Array, found: (value: Uint8Array) => void): Promise<void>;
   /** What is known of each machine named by setPeers; for status and doctor. */
   links(): LinkStatus[];
   stop(): Promise<void>;
+}
+
+/** A distributed hash table of signed records among some machines. */
+export interface RecordTable {
+  /** Its libp2p protocol. */
+  protocol: string;
+  /** What keys begin with, between slashes. */
+  kind: string;
+  /** Whether a machine takes part; asked again with every stream. */
+  hasMember(peerId: string): boolean;
+  /** Where a machine may be reached, to ask it. */
+  addressesOf(peerId: string): readonly string[];
+  /** Where a record comes among others of its key, the highest counts. Throws for one that does not belong there. */
+  check(key: Uint8Array, value: Uint8Array): number;
 }
 
 export interface NetworkHandlers {

@@ -13,7 +13,7 @@ const gossips: Gossip[] = [];
 
 afterEach(async () => {
   for (const gossip of gossips.splice(0)) gossip.stop();
-  await Promise.all(open.splice(0).map(({ libp2p }) => libp2p.stop()));
+  for (const { libp2p } of open.splice(0)) await libp2p.stop();
 });
 
 interface Talker {

@@ -109,7 +109,7 @@ describe('a link', () => {
       const since = performance.now();
       b.name(a);
       await a.linked(b);
-      expect(performance.now() - since).toBeLessThan(1_000);
+      expect(performance.now() - since).toBeLessThan(3_000);
     }
     expect(a.events.map((event) => event.split(' ')[0])).toEqual([
       'up',

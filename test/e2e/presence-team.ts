@@ -1,6 +1,6 @@
 import { systemClock, systemRandom } from '../../daemon/clock.ts';
 import { silentLog } from '../../daemon/log.ts';
-import { createMachine, type Machine } from '../../daemon/machine.ts';
+import { createMachine, type Machine, type MachineParts } from '../../daemon/machine.ts';
 import { createLibp2pNetwork } from '../../daemon/network/libp2p-network.ts';
 import type { Network } from '../../daemon/network/network.ts';
 import type { Session } from '../../mcp/messenger.ts';
@@ -21,14 +21,31 @@ export interface RealMachine extends Machine {
   die(): Promise<void>;
 }
 
+/** What is left of a machine when it stops, and what else its parts are to be. */
+export type RealHome = Pick<MachineParts, 'kv' | 'prekeyFile' | 'tableMembersMin'> & {
+  seed: Uint8Array;
+  /** It begins by keeping links with those machines only. */
+  keeps?: (peerId: string) => boolean;
+};
+
+export const newHome = (): RealHome => ({
+  seed: systemRandom.bytes(32),
+  kv: new MemoryKv(),
+  prekeyFile: new MemoryPrekeyFile(),
+});
+
 /** One that is in the namespace `team`, which `founder` founded, with an agent named like it. */
-export async function realMachine(label: string, founder?: RealMachine): Promise<RealMachine> {
-  const seed = systemRandom.bytes(32);
+export async function realMachine(
+  label: string,
+  founder?: RealMachine,
+  home = newHome(),
+): Promise<RealMachine> {
+  const { seed, keeps = () => true, ...parts } = home;
   const signer = signerFromSeed(seed);
   const boot = newId(Date.now(), systemRandom.bytes);
   const shared = { clock: systemClock, random: systemRandom, log: silentLog };
   const network = createLibp2pNetwork({ seed, listen: ['/ip4/127.0.0.1/tcp/0'], bootId: boot, ...shared });
-  let isKept = (_peerId: string): boolean => true;
+  let isKept: (peerId: string) => boolean = keeps;
   let wanted: ReadonlyMap<string, readonly string[]> = new Map();
   const setPeers = network.setPeers.bind(network);
   network.setPeers = (peers) => {
@@ -40,10 +57,9 @@ export async function realMachine(label: string, founder?: RealMachine): Promise
     network.setPeers(wanted);
   };
   const machine = await createMachine({
+    ...parts,
     signer,
-    kv: new MemoryKv(),
     storeKey: seed,
-    prekeyFile: new MemoryPrekeyFile(),
     network,
     boot,
     label,
@@ -52,8 +68,9 @@ export async function realMachine(label: string, founder?: RealMachine): Promise
     ...shared,
   });
   await machine.start();
-  if (founder) await machine.admin.join((await founder.admin.invite('team')).ticket);
-  else await machine.admin.createNamespace('team');
+  const isBack = (await machine.admin.namespaces()).length > 0;
+  if (founder && !isBack) await machine.admin.join((await founder.admin.invite('team')).ticket);
+  else if (!isBack) await machine.admin.createNamespace('team');
   const session = await machine.messenger.open({ agent: `${label}@team`, client: 'test 1' });
   const die = async (): Promise<void> => {
     network.publish = () => {};

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DaemonProcess } from '../processes/daemon-process.ts';
 import type { Traffic } from '../processes/traffic.ts';
 import type { SeededRandom } from '../sim/random.ts';
-import { part, type Host } from './net.ts';
+import { part, type Host, type Lan } from './net.ts';
 
 /** A fault lasts this long, and then as long a peace at most. */
 const FAULT_MS_MIN = 1_000;
@@ -21,6 +21,7 @@ export interface Place {
 /** Something that goes wrong, and what ends it. */
 type Fault = (world: {
   places: readonly Place[];
+  lans: readonly Lan[];
   traffic: Traffic;
   random: SeededRandom;
 }) => Promise<() => Promise<void>> | (() => Promise<void>);
@@ -58,28 +59,39 @@ const FAULTS: Record<string, Fault> = {
   },
   'new address'({ places, random }) {
     const { host } = random.pick(places);
-    host.renumber(random.between(LAST_MIN, LAST_MAX));
+    host.renumber(freeLast(places, random));
+    return async () => {};
+  },
+  'another network'({ places, lans, random }) {
+    const { host } = random.pick(places);
+    host.moveTo(random.pick(lans), freeLast(places, random));
     return async () => {};
   },
 };
 
 /** One fault after another until `goOn` says no; every one has ended then. */
 export async function faultsAtRandom(
-  places: readonly Place[],
-  traffic: Traffic,
-  random: SeededRandom,
+  world: Parameters<Fault>[0],
   goOn: (faults: number) => boolean,
 ): Promise<void> {
+  const { traffic, random } = world;
   for (let faults = 1; ; faults++) {
     const kind = random.pick(Object.keys(FAULTS));
     const lastsMs = random.between(FAULT_MS_MIN, FAULT_MS_MAX);
     console.log(`fault ${faults}: ${kind} for ${(lastsMs / 1_000).toFixed(1)} s`);
-    const end = await FAULTS[kind]!({ places, traffic, random });
+    const end = await FAULTS[kind]!(world);
     await traffic.until(delay(lastsMs));
     await end();
     await traffic.until(delay(random.between(0, PEACE_MS_MAX)));
     if (!goOn(faults)) return;
   }
+}
+
+/** How an address may end that nobody has. */
+function freeLast(places: readonly Place[], random: SeededRandom): number {
+  const taken = new Set(places.map(({ host }) => Number(host.address.split('.').at(-1))));
+  const all = Array.from({ length: LAST_MAX - LAST_MIN + 1 }, (_, index) => LAST_MIN + index);
+  return random.pick(all.filter((last) => !taken.has(last)));
 }
 
 function two(places: readonly Place[], random: SeededRandom): [Place, Place] {

@@ -40,7 +40,6 @@ export class Net {
     const namespace = this.#forwarding(label);
     inside.attach(namespace, 'in', GATEWAY);
     outside.attach(namespace, 'out');
-    if (outside.gateway) namespace.ip('route', 'add', 'default', 'via', `${outside.prefix}.${GATEWAY}`);
     namespace.firewall(
       'ip',
       'nat',

@@ -43,7 +43,8 @@ if (!skipAloud('faults of the network at random')) {
     await traffic.start();
     console.log(`seed ${values.seed}, ${values.minutes} minutes`);
     let faults = 0;
-    await faultsAtRandom(places, traffic, new SeededRandom(values.seed), (count) => {
+    const random = new SeededRandom(values.seed);
+    await faultsAtRandom({ places, lans, traffic, random }, (count) => {
       faults = count;
       if (count % 5 === 0) console.log(`${count} faults, ${JSON.stringify(traffic.ledger.figures())}`);
       return performance.now() < endMs;

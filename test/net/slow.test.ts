@@ -10,7 +10,7 @@ import { LEDGER_MS_MAX, linked, timed } from './watch.ts';
 /** Two machines with nothing between them but a slow line that breaks. */
 describe.skipIf(skipAloud('a slow line'))('a slow line', () => {
   const RESETS = 3;
-  const EVERY_MS = 20;
+  const EVERY_MS = 50;
   const BACK_MS_MAX = 10_000;
   let net: Net;
   let a: DaemonProcess;

@@ -98,11 +98,26 @@ describe.skipIf(skipAloud('two offices and a keeper'))('two offices and a keeper
     laptopHost.plugged(false);
     await traffic.more(20);
     await timed('messages arrive by the other cable', () => traffic.arrived());
-    await timed('linked by the other cable', () => linked(l2, laptop));
-    expect((await linkOf(l2, laptop))?.address).toContain('p2p-circuit');
+    await timed('linked by the other cable', () =>
+      eventually(
+        `${l2.label} is linked with the laptop through the keeper`,
+        () => linkOf(l2, laptop),
+        (link) => link?.up === true && link.address!.includes('p2p-circuit'),
+      ),
+    );
     laptopHost.plugged(true);
     await timed('all are linked again', () => allLinked(all, PATIENCE_MS));
+    await timed('linked by its first cable again', () =>
+      eventually(
+        `${l2.label} is linked with the laptop without the keeper`,
+        () => linkOf(l2, laptop),
+        (link) => link?.up === true && !link.address!.includes('p2p-circuit'),
+        PATIENCE_MS,
+      ),
+    );
+    await traffic.more(20);
     await traffic.arrived();
+    expect(traffic.ledger.figures()).toMatchObject({ duplicated: 0, reordered: 0, flagged: 0 });
   });
 
   test(

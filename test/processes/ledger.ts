@@ -55,6 +55,10 @@ export class Ledger {
     );
   }
 
+  wasShown(content: string): boolean {
+    return this.#seen.has(content);
+  }
+
   get acknowledgedCount(): number {
     return this.#acknowledgedCount;
   }

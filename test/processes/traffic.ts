@@ -127,11 +127,13 @@ export class Traffic {
     while (this.ledger.acknowledgedCount < until) await this.until(this.#acknowledged.rung());
   }
 
-  /** Waits until all that is acknowledged by now is shown, or `count` more than is shown by now. */
-  async arrived(count = Infinity): Promise<void> {
-    const figures = () => this.ledger.figures().shown;
-    const until = Math.min(this.ledger.acknowledgedCount, figures() + count);
-    while (figures() < until) await this.until(this.#shown.rung());
+  /** Waits until all that is acknowledged by now is shown. */
+  async arrived(): Promise<void> {
+    let missing = this.ledger.lost();
+    while (missing.length > 0) {
+      await this.until(this.#shown.rung());
+      missing = missing.filter((content) => !this.ledger.wasShown(content));
+    }
   }
 
   /** Waits until hardly anything that was acknowledged is not shown yet, so that no sender is about to pause. */

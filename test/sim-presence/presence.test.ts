@@ -28,7 +28,7 @@ function recorded(machine: SimMachine, nowMs: number) {
 describe('fifty machines', () => {
   test.each([1, 2, 3])('see a change, a clean stop and a new start within a second (seed %i)', (seed) => {
     const mesh = fifty(seed);
-    const [a, b] = mesh.machines as [SimMachine, SimMachine];
+    const [a, b] = [mesh.machines[0]!, mesh.machines[1]!];
     mesh.change(a, 'cursor 9');
     const said = entryOf(a, a).seq;
     expect(
@@ -124,7 +124,7 @@ describe('fifty machines', () => {
 
   test('a change that gossip lost comes with the next beat', () => {
     const mesh = fifty(10);
-    const [a] = mesh.machines as [SimMachine];
+    const a = mesh.machines[0]!;
     for (const b of a.gossip) mesh.resetGossip(a, b);
     mesh.change(a, 'unheard');
     const said = entryOf(a, a).seq;
@@ -159,7 +159,7 @@ describe('a member that lies', () => {
 
   test('and repeats what a dead machine said brings it back for nobody', () => {
     const mesh = fifty(13);
-    const [liar, dead] = mesh.machines as [SimMachine, SimMachine];
+    const [liar, dead] = [mesh.machines[0]!, mesh.machines[1]!];
     const old = recorded(dead, mesh.nowMs);
     mesh.run(30_000);
     const last = recorded(dead, mesh.nowMs);
@@ -177,7 +177,7 @@ describe('a member that lies', () => {
 
   test('and repeats it to one that has just started shows it a ghost for no longer than the bound', () => {
     const mesh = fifty(14);
-    const [liar, dead, fresh] = mesh.machines as [SimMachine, SimMachine, SimMachine];
+    const [liar, dead, fresh] = [mesh.machines[0]!, mesh.machines[1]!, mesh.machines[2]!];
     const last = recorded(dead, mesh.nowMs);
     mesh.crash(dead);
     mesh.crash(fresh);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { RECEIPTS_GATHER_MS } from '../../protocol/limits.ts';
 import {
   agentsOf,
   linksOf,
@@ -226,10 +227,25 @@ describe('mail for a machine that is removed', () => {
     team.cut(desk, tower);
     expect(await pendingOf(all.ada)).toEqual(['hello']);
     await all.ada.confirm();
+    await team.clock.advance(RECEIPTS_GATHER_MS);
     expect((await desk.admin.status()).links.find(({ machine }) => machine === 'tower')?.queued).toBe(1);
     await remove();
     expect(desk.kv.keys('outbox/')).toEqual([]);
     expect(desk.kv.keys('outbox-count/')).toEqual([]);
+    expect(desk.kv.keys('owed/')).toEqual([]);
+  });
+
+  test('that were not gathered yet when it was removed', async () => {
+    const { team, desk, tower } = all;
+    await team.say(all.cid, 'ada', 'hello');
+    team.cut(desk, tower);
+    expect(await pendingOf(all.ada)).toEqual(['hello']);
+    await all.ada.confirm();
+    expect(desk.kv.keys('owed/')).toHaveLength(1);
+    await remove();
+    await team.clock.advance(RECEIPTS_GATHER_MS);
+    expect(desk.kv.keys('outbox/')).toEqual([]);
+    expect(desk.kv.keys('owed/')).toEqual([]);
   });
 
   test('read after the removal leaves no receipt behind', async () => {

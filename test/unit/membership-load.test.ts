@@ -17,9 +17,12 @@ import {
 } from './membership-fixture.ts';
 import { MACHINES, teamLog } from './team-log.ts';
 
-/** A full log loads in less than a second, and takes one more statement in less than 20 ms. */
-const LOAD_MS_MAX = 1_000;
-const ADD_MS_MAX = 20;
+/**
+ * A full log loads in less than a second, and takes one more statement in less than 20 ms: `npm run bench trust` holds it
+ * to that. Here other tests run beside it, so this only notices work that grows faster than the log.
+ */
+const LOAD_MS_MAX = 4_000;
+const ADD_MS_MAX = 80;
 
 const SIZE = STATEMENTS_MAX - 10;
 
@@ -127,6 +130,6 @@ describe('a log made to be slow:', () => {
     const list = make();
     const { result, ms } = timed(what, () => take(newLog(), [bobs, ...list]));
     expect(result.size).toBe(list.length + 2);
-    expect(ms).toBeLessThan(10 * LOAD_MS_MAX);
+    expect(ms).toBeLessThan(3 * LOAD_MS_MAX);
   });
 });

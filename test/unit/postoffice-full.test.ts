@@ -45,7 +45,7 @@ test('a full inbox is told to the sender, loses nothing, and takes what waits wh
     receipts: [{ state: 'queued', error: { code: 'mailbox_full', retryable: true } }],
   });
   expect(sendText(sent)).toContain(
-    "queued on this machine, safe on disk, not delivered yet; the recipient is online; the recipient's inbox is full",
+    "queued on this machine, safe on disk, not delivered yet; the recipient is online and idle; the recipient's inbox is full",
   );
   expect(await recalled('four')).toMatchObject({ status: 'queued', waiting: 'mailbox_full' });
   expect(recallText(await recall())).toContain("Status: queued; the recipient's inbox is full");

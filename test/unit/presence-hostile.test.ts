@@ -17,9 +17,8 @@ import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
 
 const NS = 'cd'.repeat(32);
 const START_MS = 1_000_000;
-const [self, ann, bob, stranger] = [1, 2, 3, 4].map((seed) =>
-  signerFromSeed(new Uint8Array(32).fill(seed)),
-) as [Signer, Signer, Signer, Signer];
+const signer = (seed: number) => signerFromSeed(new Uint8Array(32).fill(seed));
+const [self, ann, bob, stranger] = [signer(1), signer(2), signer(3), signer(4)];
 
 function content(more: Partial<PresenceContent> = {}): PresenceContent {
   return {
