@@ -29,6 +29,8 @@ export class CourierRun {
   readonly #bodies = new Map<number, OutboxEntry>();
   /** Handed to the wire since this daemon started; another machine may have seen them. */
   readonly #left = new Set<number>();
+  /** Those of them that were handed to it more than once: an answer to one copy says nothing of the others. */
+  readonly #leftAgain = new Set<number>();
   /** Being taken back: not to be handed to the wire until that is decided. */
   readonly #withheld = new Set<number>();
   /** Counts replacements, so that a body read before one is not sent after it. */
@@ -77,6 +79,7 @@ export class CourierRun {
 
   settled(number: number): void {
     this.#left.delete(number);
+    this.#leftAgain.delete(number);
     this.#step({ type: 'settled', number });
   }
 
@@ -105,6 +108,11 @@ export class CourierRun {
     return this.#left.has(number);
   }
 
+  /** Whether one copy of it was handed to the wire since this daemon started, and no more. */
+  hasLeftOnce(number: number): boolean {
+    return this.#left.has(number) && !this.#leftAgain.has(number);
+  }
+
   /**
    * An entry as it is now, for another way than the wire, by which it has left from here on; undefined when it is gone
    * or being taken back.
@@ -114,7 +122,10 @@ export class CourierRun {
     const hadLeft = this.#left.has(number);
     this.#left.add(number);
     const entry = await this.#reload(number);
-    if (entry && entry !== 'gone' && !this.#withheld.has(number)) return entry;
+    if (entry && entry !== 'gone' && !this.#withheld.has(number)) {
+      if (hadLeft) this.#leftAgain.add(number);
+      return entry;
+    }
     if (entry === 'gone' || !hadLeft) this.#left.delete(number);
     return undefined;
   }
@@ -178,6 +189,7 @@ export class CourierRun {
     // Settled or replaced between the look into the outbox and now.
     if (entry === 'gone') return this.#step({ type: 'settled', number });
     if (!entry || this.#withheld.has(number)) return;
+    if (this.#left.has(number)) this.#leftAgain.add(number);
     this.#left.add(number);
     this.#transmit(entry);
   }

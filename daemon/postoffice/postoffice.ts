@@ -307,7 +307,9 @@ export class Postoffice {
       return;
     }
     this.#log.warn({ machine, code: frame.code }, 'a parcel was refused');
-    const settled = await this.#mail.refuse(machine, entry.number, frame.code);
+    // The machine may have taken an earlier copy, and its answer was lost: a sender that is out meanwhile is not told again.
+    const mayHaveArrived = !this.#leftOnce(machine, entry);
+    const settled = await this.#mail.refuse(machine, entry.number, frame.code, mayHaveArrived);
     this.#settled(machine, entry.number);
     this.#ended(settled);
   }
@@ -351,6 +353,12 @@ export class Postoffice {
   #neverLeft(machine: string, entry: OutboxEntry): boolean {
     const seen = this.#courier(machine).hasLeft(entry.number) || this.#deposits.hasLeft(entry.number);
     return entry.boot === this.#boot && !seen && entry.held === undefined && !entry.again;
+  }
+
+  /** Whether it is certain that only one copy of an entry has ever left this machine. */
+  #leftOnce(machine: string, entry: OutboxEntry): boolean {
+    const once = this.#courier(machine).hasLeftOnce(entry.number) && !this.#deposits.hasLeft(entry.number);
+    return entry.boot === this.#boot && once && entry.held === undefined && !entry.again;
   }
 
   /** The envelope of an entry; undefined when it may not be sealed to that machine now. */

@@ -98,8 +98,8 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
     settle: (machine, number, receipt) =>
       transact((tx) => settle(tx, machine, number, { receipt }, newNotice)),
     postponed: (machine, number, code) => transact((tx) => postponed(tx, machine, number, code)),
-    refuse: (machine, number, refusal: ErrorCode) =>
-      transact((tx) => settle(tx, machine, number, { refusal }, newNotice)),
+    refuse: (machine, number, refusal: ErrorCode, mayHaveArrived = false) =>
+      transact((tx) => settle(tx, machine, number, { refusal, mayHaveArrived }, newNotice)),
     receive: (arrival) =>
       transact(async (tx): Promise<Received> => {
         const placed = await place(tx, arrival);

@@ -28,8 +28,8 @@ export interface MailStore {
    * when it is known already.
    */
   postponed(machine: string, number: number, code: ErrorCode): Promise<Settled>;
-  /** The peer refused the parcel for good. */
-  refuse(machine: string, number: number, code: ErrorCode): Promise<Settled>;
+  /** The peer refused the parcel for good; `mayHaveArrived` when it may have taken an earlier copy of it. */
+  refuse(machine: string, number: number, code: ErrorCode, mayHaveArrived?: boolean): Promise<Settled>;
   /**
    * Ends what was queued for a machine before a time. One batch looks at 100 entries at most, beyond number `after`;
    * start at 0 and call again with `next` until there is none. `neverLeft` as for refuseAll.

@@ -91,6 +91,21 @@ describe('an answer to a parcel of ours', () => {
     expect(await rung(messageId)).toBe('delivered');
   });
 
+  test.for<[what: string, copies: number, outcome: string, notice: string]>([
+    ['of the only copy says that it did not arrive', 1, 'unsent', 'it will not be shown'],
+    // The machine may have taken the first one, and its answer was lost: nobody answers a sender that is out.
+    ['of a later copy leaves open whether an earlier one arrived', 2, 'requested', 'may have been shown'],
+  ])('that it is refused, %s', async ([, copies, outcome, notice]) => {
+    const { parcel, messageId } = await sent();
+    if (copies > 1) await world.clock.advance(RETRY_BASE_MS);
+    expect(parcels()).toBe(copies);
+    world.mal.say(world.desk.peerId, { t: 'refuse', n: parcel.n, code: 'not_member', retry: false });
+    expect(await rung(messageId)).toBe('refused');
+    const { pending } = await world.ada.inbox({ all_agents: false });
+    expect(pending.map(({ content }) => content)).toEqual([expect.stringContaining(notice)]);
+    expect(await world.ada.unsend({ message_id: messageId })).toMatchObject({ status: outcome });
+  });
+
   test('by another machine is passed over', async () => {
     const { parcel, messageId, letter } = await sent();
     const eve = new HandPeer(world.wire, 8);
