@@ -43,8 +43,9 @@ class Diary {
   }
 }
 
-/** Timers that fire when the test says so; everything else passes as it does. */
+/** Timers that fire when the test says so, until it lets time pass; everything else passes as it does. */
 class HeldClock implements Clock {
+  #passes = false;
   readonly held = new Map<object, { delayMs: number; task: () => void }>();
   readonly diary = new Diary();
   aheadMs = 0;
@@ -58,10 +59,16 @@ class HeldClock implements Clock {
   }
 
   after(delayMs: number, task: () => void): { cancel(): void } {
+    if (this.#passes) return systemClock.after(delayMs, task);
     const key = {};
     this.held.set(key, { delayMs, task });
     this.diary.note(`${delayMs} ms`);
     return { cancel: () => void this.held.delete(key) };
+  }
+
+  /** What is asked for from now on comes by itself: a network takes a moment to stop. */
+  pass(): void {
+    this.#passes = true;
   }
 
   /** Waits until something is due after so long, and lets it happen. */
@@ -100,7 +107,10 @@ async function machine(handlers: Partial<NetworkHandlers> = {}, clock: Clock = s
     join: async (_, request) => request,
     ...handlers,
   });
-  stops.push(() => network.stop());
+  stops.push(() => {
+    if (clock instanceof HeldClock) clock.pass();
+    return network.stop();
+  });
   return { network, diary };
 }
 
