@@ -210,9 +210,10 @@ export class Directory {
 
   async setRoster(ns: string, machine: string, roster: Roster): Promise<void> {
     const before = this.#rosters.get(`${ns}/${machine}`);
-    if (!before || lasting(before) !== lasting(roster)) await this.store.putRoster(ns, machine, roster);
+    // Seen at once, so that a write which takes its time never puts an older one over a newer one.
     this.#rosters.set(`${ns}/${machine}`, roster);
     this.presenceChanged(ns, machine);
+    if (!before || lasting(before) !== lasting(roster)) await this.store.putRoster(ns, machine, roster);
   }
 
   rosterOf(ns: string, machine: string): Roster | undefined {
