@@ -302,8 +302,8 @@ export const PRESENCE_PEER_PER_SECOND = 200;
 export const STATEMENTS_BURST = 10;
 export const STATEMENTS_PER_SECOND = 1;
 /** Suspicions of others that are followed, at once and for each second: so a liar makes little noise. */
-export const SUSPICIONS_BURST = 16;
-export const SUSPICIONS_PER_SECOND = 1;
+export const SUSPICIONS_BURST = 64;
+export const SUSPICIONS_PER_SECOND = 2;
 /** Answers of a suspected machine that gossip carries; whoever asks it over a link is answered there. */
 export const ANSWERS_BURST = 2;
 export const ANSWERS_PER_SECOND = 0.1;
