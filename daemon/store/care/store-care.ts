@@ -187,6 +187,9 @@ export class StoreCare {
         const pass = await mendStore(tx, nowMs);
         if (reckoning) this.#marks.renew(reckoning.slots, reckoning.seq, (key, value) => tx.put(key, value));
         if (told.wantsResend || pass.findings.wantsResend) epoch = await this.#newEpoch(tx, nowMs);
+        // Bits of a table that no record was read from: nothing is wrong with what is there, and the disk is.
+        if (reckoning && told.list().length + pass.findings.list().length === 0)
+          told.add('damaged', 'bytes of a table that no record is in any more');
         await this.#putReport(tx, [...told.list(), ...pass.findings.list()], nowMs);
         return pass;
       },
