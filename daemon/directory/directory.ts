@@ -159,16 +159,6 @@ export class Directory {
     return found;
   }
 
-  /** Every machine that shares a namespace with this one. */
-  peers(): string[] {
-    const peers = new Set<string>();
-    for (const log of this.logs.values()) {
-      if (this.isMember(log)) for (const machine of log.members.keys()) peers.add(machine);
-    }
-    peers.delete(this.self.peerId);
-    return [...peers];
-  }
-
   labelOf(ns: string, machine: string): string {
     const log = this.logs.get(ns);
     if (log?.genesisKey === machine) return 'the recovery phrase';
