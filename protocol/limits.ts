@@ -195,7 +195,7 @@ export const GATE_SHOWN_MAX = 5;
 /** What was shown becomes read with the session's next request, or after this long. */
 export const LEASE_MS = 120_000;
 /** Receipts of what is read within this time go together; nothing fresh waits behind many of them. */
-export const RECEIPTS_GATHER_MS = 25;
+export const RECEIPTS_GATHER_MS = 100;
 /** A session without a connection of its own (HTTP) ends after this much silence. */
 export const SESSION_IDLE_MS = 10 * 60_000;
 /** Sessions one daemon serves at once. */

@@ -2,6 +2,7 @@ import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/inter
 import { asPatchcordError } from '../../protocol/errors.ts';
 import { encodeFrame, FrameReader, type Frame } from '../../protocol/frame.ts';
 import { LINK_BUFFER_BYTES_MAX } from '../../protocol/limits.ts';
+import { tellWindowLate } from './late-window.ts';
 
 export interface FrameStreamEvents {
   /** Bytes arrived, be it part of a frame only. */
@@ -41,6 +42,7 @@ export class FrameStream {
   constructor(stream: Stream, events: FrameStreamEvents) {
     this.#stream = stream;
     this.#events = events;
+    tellWindowLate(stream);
     stream.addEventListener('drain', () => this.#flushSoon());
     stream.addEventListener('message', (event) => this.#readSoon(event));
     stream.addEventListener('close', (event) => {

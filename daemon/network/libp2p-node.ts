@@ -4,7 +4,7 @@ import { identify, type Identify } from '@libp2p/identify';
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
 import type { ComponentLogger, ConnectionGater, Libp2p, Logger, Upgrader } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
-import { tcp } from '@libp2p/tcp';
+import { gatheringTcp } from './tcp.ts';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
@@ -59,7 +59,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
     addresses: { listen: options.listen },
-    transports: [tcp(), webSockets(options.clock)],
+    transports: [gatheringTcp(), webSockets(options.clock)],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionGater: options.gater,
