@@ -25,12 +25,12 @@ export async function moveToDoubt(
   const range = below('pending/');
   const from = after === undefined ? range.from : after + NEXT;
   const page = await tx.range({ from, to: range.to, limit: PAGE });
-  const asked = new Map<string, { machine: string; ns: string; messages: Doubts['messages'] }>();
+  const asked: MailRecord[] = [];
   for (const [entryKey] of page) {
     const [, agent = ''] = entryKey.split('/');
     const record = await tx.get<MailRecord>(key.history(agent, numberOf(entryKey)));
     if (!record) continue;
-    const { machine, ns, message, notice, number } = record;
+    const { machine, message, notice, number } = record;
     if (notice || machine === self) {
       // Nobody else knows.
       tx.put(key.history(agent, number), {
@@ -45,14 +45,45 @@ export async function moveToDoubt(
     const tally = await readTally(tx, agent);
     const counts = { ...tally, pending: tally.pending - 1, doubt: (tally.doubt ?? 0) + 1 };
     tx.put(key.tally(agent), withUrgent(counts, message.urgency, -1));
-    const question = asked.get(`${machine} ${ns}`) ?? { machine, ns, messages: [] };
-    question.messages.push({ id: message.id, from: message.from.id, to: agent });
-    asked.set(`${machine} ${ns}`, question);
+    asked.push(record);
   }
-  for (const { machine, ns, messages } of asked.values()) {
+  await ask(tx, asked, boot, nowMs);
+  return page.at(-1)?.[0];
+}
+
+/**
+ * Asks again about a page of what is in doubt: the question or its answer may be lost here, or at the machine that was
+ * asked. `of` says which of it.
+ */
+export async function askAgain(
+  tx: Tx,
+  after: string | undefined,
+  { of = () => true, boot, nowMs }: { of?: (record: MailRecord) => boolean; boot: string; nowMs: number },
+): Promise<{ queued: number; last: string | undefined }> {
+  const range = below('doubt/');
+  const from = after === undefined ? range.from : after + NEXT;
+  const page = await tx.range({ from, to: range.to, limit: PAGE });
+  const asked: MailRecord[] = [];
+  for (const [entryKey] of page) {
+    const [, agent = ''] = entryKey.split('/');
+    const record = await tx.get<MailRecord>(key.history(agent, numberOf(entryKey)));
+    if (record && of(record)) asked.push(record);
+  }
+  return { queued: await ask(tx, asked, boot, nowMs), last: page.at(-1)?.[0] };
+}
+
+/** Queues one letter for each machine and namespace; returns how many. */
+async function ask(tx: Tx, records: readonly MailRecord[], boot: string, nowMs: number): Promise<number> {
+  const letters = new Map<string, { machine: string; ns: string; messages: Doubts['messages'] }>();
+  for (const { machine, ns, message } of records) {
+    const letter = letters.get(`${machine} ${ns}`) ?? { machine, ns, messages: [] };
+    letter.messages.push({ id: message.id, from: message.from.id, to: message.to.id });
+    letters.set(`${machine} ${ns}`, letter);
+  }
+  for (const { machine, ns, messages } of letters.values()) {
     await queue(tx, { machine, ns, letter: { k: 'doubts', messages }, boot, atMs: nowMs });
   }
-  return page.at(-1)?.[0];
+  return letters.size;
 }
 
 /** See MailStore.receiveAsked. */

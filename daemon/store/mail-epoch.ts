@@ -1,7 +1,7 @@
 import type { Message } from '../../protocol/letter.ts';
 import { OUTBOX_MAX } from '../../protocol/limits.ts';
 import type { Tx } from './journal.ts';
-import { moveToDoubt } from './mail-doubts.ts';
+import { askAgain, moveToDoubt } from './mail-doubts.ts';
 import { giveUpGaps } from './mail-incoming.ts';
 import {
   below,
@@ -72,7 +72,11 @@ export async function stepEpoch(
       await beginEpoch(tx, inDoubt, run.nowMs);
       break;
     case 'outbox':
-      goOn(await placeAgain(tx, after), inDoubt ? 'gaps' : undefined);
+      goOn(await placeAgain(tx, after), 'doubts');
+      break;
+    case 'doubts':
+      // Those of an earlier epoch: what was told of them may be lost.
+      goOn((await askAgain(tx, after, run)).last, inDoubt ? 'gaps' : undefined);
       break;
     case 'gaps':
       // What is held back may have been shown as well.
@@ -123,7 +127,7 @@ export async function resync(
   let work = known;
   if (!work || work.epoch < epoch) {
     const line = Math.max(nowMs, (known?.line ?? 0) + 1, (await readEpoch(tx)) + 1);
-    work = { epoch, line, after: range.from };
+    work = { epoch, line, after: below('doubt/').from };
   }
   const replaced: number[] = [];
   let queued = 0;
@@ -131,6 +135,12 @@ export async function resync(
   if (((await tx.get<number>(key.outboxCount(machine))) ?? 0) + STEP_RECORDS > OUTBOX_MAX) {
     tx.put(key.resync(machine), work);
     return { replaced, queued, state: 'full' };
+  }
+  if (work.after < range.from) {
+    const isAsked = (record: MailRecord) => record.machine === machine && run.shares(record.ns);
+    const asked = await askAgain(tx, work.after, { ...run, of: isAsked });
+    tx.put(key.resync(machine), { ...work, after: asked.last ?? range.from } satisfies Resync);
+    return { replaced, queued: asked.queued, state: 'more' };
   }
   // Before the records, whose places depend on it.
   tx.put(key.resync(machine), work);

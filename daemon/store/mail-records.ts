@@ -148,7 +148,7 @@ export interface EpochWork {
   /** What is unread may have been read. */
   inDoubt: boolean;
   /** Absent when it is still to begin. */
-  step?: 'outbox' | 'gaps' | 'pending';
+  step?: 'outbox' | 'doubts' | 'gaps' | 'pending';
   /** The last key that the step has seen. */
   after?: string;
 }
@@ -159,7 +159,7 @@ export interface Resync {
   epoch: number;
   /** The lines to its agents begin again in this epoch, or a later one. */
   line: number;
-  /** The last key of the history that was looked at; absent when all was. */
+  /** The last key that was looked at, of what is in doubt and then of the history; absent when all was. */
   after?: string;
 }
 

@@ -262,16 +262,44 @@ async function copyOf(disk: MemoryKv): Promise<MemoryKv> {
   return copy;
 }
 
+async function play(commands: readonly Command[]): Promise<void> {
+  const world = new World();
+  for (const one of commands) await world.run(one);
+  await world.drain();
+  await world.check();
+}
+
 test('nothing is lost and nothing shown twice unmarked, whatever is restored and repaired', async () => {
-  expect(
-    await holds(
-      fc.asyncProperty(fc.array(command, { maxLength: 40, size: 'max' }), async (commands) => {
-        const world = new World();
-        for (const one of commands) await world.run(one);
-        await world.drain();
-        await world.check();
-      }),
-      200,
-    ),
-  ).toBe(true);
+  const property = fc.asyncProperty(fc.array(command, { maxLength: 40, size: 'max' }), play);
+  expect(await holds(property, 200)).toBe(true);
+});
+
+test.each<[string, Command[]]>([
+  [
+    'who was asked what was read, and was restored before its answer left, is asked again',
+    [
+      { k: 'send', side: 1 },
+      { k: 'carry', side: 1, count: 1 },
+      { k: 'backup', side: 0 },
+      { k: 'restore', side: 0 },
+      { k: 'backup', side: 1 },
+      { k: 'carry', side: 0, count: 1 },
+      { k: 'restore', side: 1 },
+    ],
+  ],
+  [
+    'who was told what was read, and was restored to before that, asks again',
+    [
+      { k: 'send', side: 1 },
+      { k: 'carry', side: 1, count: 1 },
+      { k: 'backup', side: 0 },
+      { k: 'restore', side: 0 },
+      { k: 'carry', side: 0, count: 1 },
+      { k: 'backup', side: 0 },
+      { k: 'carry', side: 1, which: 1, count: 1 },
+      { k: 'restore', side: 0 },
+    ],
+  ],
+])('%s', async (_name, commands) => {
+  await expect(play(commands)).resolves.toBeUndefined();
 });

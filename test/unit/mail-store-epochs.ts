@@ -204,6 +204,37 @@ export function newEpochTests({ store, world }: At): void {
       expect(await store().pending(ada.id, 9)).toMatchObject([{ shownAtMs: NOW + DOUBT_MS }]);
     });
 
+    test('is asked about again of a machine that may have lost the question or its answer', async () => {
+      for (const message of numbersTo(40)) await store().receive(incoming(message, message));
+      await store().receive(incoming(41, 41, {}, { ns: OTHER_NS }));
+      await doubt();
+      for (const { number } of await outboxOf(store())) await store().settle(THERE, number, undefined);
+      await tell(1, 'unread');
+      await resyncAll(store(), ELSEWHERE, 7);
+      expect(await lettersOf(store(), ELSEWHERE)).toEqual([]);
+      await resyncAll(store(), THERE, 7);
+      const asked = await lettersOf(store());
+      expect(asked.flatMap((letter) => (letter.k === 'doubts' ? letter.messages : []))).toEqual(
+        numbersTo(40)
+          .slice(1)
+          .map((message) => ({ id: id(message), from: bob.id, to: ada.id })),
+      );
+      await resyncAll(store(), THERE, 7);
+      expect(await lettersOf(store())).toEqual(asked);
+    });
+
+    test('is asked about again when another epoch begins, which may have lost the answer', async () => {
+      await store().receive(incoming(1, 1));
+      await doubt();
+      for (const { number } of await outboxOf(store())) await store().settle(THERE, number, undefined);
+      await store().receive(incoming(2, 2));
+      await doubt();
+      const asked = (await lettersOf(store())).map((letter) =>
+        letter.k === 'doubts' ? letter.messages.map((one) => one.id) : [],
+      );
+      expect(asked).toEqual([[id(1)], [id(2)]]);
+    });
+
     test('is told of to whoever asks, of its own messages only', async () => {
       for (const message of numbersTo(4)) await store().accept(outgoing(message));
       await store().settle(THERE, 1, receipt(1, 'read'));
