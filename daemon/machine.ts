@@ -35,6 +35,7 @@ import { Presence } from './presence/presence.ts';
 import { PrekeyRing, type PrekeyFile } from './prekeys/prekey-ring.ts';
 import { Epochs } from './postoffice/epochs.ts';
 import { Postoffice } from './postoffice/postoffice.ts';
+import { Setbacks } from './postoffice/setbacks.ts';
 import type { TallyFile } from './store/batch-marks.ts';
 import { StoreCare } from './store/care/store-care.ts';
 import type { Journal } from './store/journal.ts';
@@ -45,9 +46,10 @@ import { createKvMailStore } from './store/kv-mail-store.ts';
 import type { NewNotice } from './store/mail-notices.ts';
 import type { MailStore, Released } from './store/mail-store.ts';
 import { createMailSweep } from './store/mail-sweep.ts';
+import { Milestones } from './store/milestones.ts';
 import type { OpenedStore } from './store/open-store.ts';
 import { createTop } from './top/machine-top.ts';
-import { createRecordSeal } from './store/record-seal.ts';
+import { createRecordSeal, type RecordSeal } from './store/record-seal.ts';
 import { createKvWatchStore } from './store/watch-store.ts';
 
 /** After a failure of the store, what follows from a change of the members is done later. */
@@ -123,28 +125,27 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
   const { directory, links, prekeys, keys, sync, agents, presence } = registry;
   await care.guarded(() => directory.load());
   const delivery = createDelivery(parts, registry, { mail, held, care });
-  const { epochs, postoffice, telling, messenger } = delivery;
+  const { epochs, postoffice, setbacks, telling, messenger } = delivery;
   const faces = createFaces(parts, registry, { ...delivery, mail, held, care });
   const discovery = createDiscovery({ ...parts, ...registry });
   const follow = followerOf({ directory, agents, postoffice, clock, log });
-  care.onEpoch = (epoch) => {
-    log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
-    epochs.began(epoch);
-  };
+  heedEpochs(care, epochs, log);
   return {
     messenger,
     ...faces,
     async start() {
       await epochs.start();
       await prekeys.start(epochs.current);
+      await setbacks.start();
       await postoffice.start();
       care.onMended = () => {
         messenger.wakeAll();
         postoffice.mended();
       };
       await telling.start();
-      const relay = parts.relay ?? false;
-      await network.start(handlers({ ...registry, postoffice, network, log, epochs, clock, relay }));
+      await network.start(
+        handlers({ ...registry, ...delivery, network, log, clock, relay: parts.relay ?? false }),
+      );
       registry.invites.start();
       sync.start();
       presence.start();
@@ -163,6 +164,7 @@ export async function createMachine(parts: MachineParts): Promise<Machine> {
       links.stop();
       keys.stop();
       prekeys.stop();
+      setbacks.stop();
       epochs.stop();
       postoffice.stop();
       telling.stop();
@@ -236,6 +238,9 @@ function createDelivery(
       disclaim: (agent, number) => messenger.disclaim(agent, number),
     },
   });
+  const milestones = new Milestones({ journal: care.journal, seal: sealOf(parts), boot });
+  const onBegun = () => messenger.wakeAll();
+  const setbacks = new Setbacks({ ...parts, milestones, epochs, mail, prekeys, postoffice, onBegun });
   const reminders: Reminders = new Reminders({ mail, clock, log, onReleased });
   const activity = new AgentActivity({
     directory,
@@ -265,18 +270,23 @@ function createDelivery(
       activity.stop();
     },
   };
-  return { epochs, postoffice, telling, messenger, watches };
+  return { epochs, postoffice, setbacks, telling, messenger, watches };
 }
 
-function careOf({ kv, storeKey, tallyFile, clock, random, log, opened }: MachineParts): StoreCare {
-  return new StoreCare({
-    kv,
-    seal: createRecordSeal(storeKey, random.bytes),
-    tallyFile,
-    clock,
-    log,
-    opened,
-  });
+function careOf(parts: MachineParts): StoreCare {
+  return new StoreCare({ ...parts, seal: sealOf(parts), tallyFile: parts.tallyFile });
+}
+
+function sealOf({ storeKey, random }: MachineParts): RecordSeal {
+  return createRecordSeal(storeKey, random.bytes);
+}
+
+/** An epoch that the care of the store begins while the machine runs. */
+function heedEpochs(care: StoreCare, epochs: Epochs, log: Log): void {
+  care.onEpoch = (epoch) => {
+    log.warn({ epoch }, 'a new epoch of this machine begins: peers are to send again what was not read');
+    epochs.began(epoch);
+  };
 }
 
 /** Everything about who is where: the directory, and what changes it. */
@@ -377,8 +387,8 @@ function followerOf(parts: {
 /** Frames that are mail, or answer to mail. */
 const MAIL: ReadonlySet<Frame['t']> = new Set(['parcel', 'ack', 'refuse', 'offer', 'take']);
 
-/** Leads what the network brings to the part it is for. */
-function handlers(parts: {
+/** The parts that the network is led to. */
+interface Handling {
   directory: Directory;
   links: MeshLinks;
   sync: DirectorySync;
@@ -387,12 +397,17 @@ function handlers(parts: {
   postoffice: Postoffice;
   presence: Presence;
   epochs: Epochs;
+  setbacks: Setbacks;
   network: Pick<Network, 'drop'>;
   log: Log;
   relay: boolean;
   clock: Clock;
-}): NetworkHandlers {
+}
+
+/** Leads what the network brings to the part it is for. */
+function handlers(parts: Handling): NetworkHandlers {
   const { directory, links, sync, invites, standing, postoffice, network, log, presence, clock } = parts;
+  const { setbacks } = parts;
   /** Directory frames still being stored, by machine: what came after them on the link waits for them. */
   const storing = new Map<string, Promise<void>>();
   const failed = (error: unknown) => log.error({ error }, 'a frame could not be handled');
@@ -411,15 +426,19 @@ function handlers(parts: {
   };
   return {
     epoch: () => parts.epochs.current,
+    kept: (machine) => setbacks.kept(machine),
     admits: (machine) => directory.common(machine).length > 0,
     admitsJoin: (machine) => invites.hasInvites() || standing.concerns(machine),
     relays: () => parts.relay || directory.isKeeper(),
     mayRelay: (from, to) => directory.common(from).some(({ members }) => members.has(to)),
     addressesChanged: () => void sync.announceWhereabouts(),
-    linkUp(machine, { window, epoch, atMs }) {
+    linkUp(machine, { window, epoch, kept, atMs }) {
+      const mayLink = setbacks.mayLink(machine, kept);
       if (atMs !== undefined) directory.clocks.set(machine, atMs - clock.now());
       inDirectory(machine, async () => {
+        if (!mayLink) return network.drop(machine, 'this home was set back');
         if (!links.linkUp(machine)) return network.drop(machine, 'too many links');
+        setbacks.linkUp(machine);
         // Who lives here goes first: the other side takes no mail from agents it does not know.
         sync.linkUp(machine);
         presence.linkUp(machine);
@@ -428,6 +447,7 @@ function handlers(parts: {
     },
     linkDown(machine, reason) {
       inDirectory(machine, async () => {
+        setbacks.linkDown(machine);
         links.linkDown(machine);
         sync.linkDown(machine);
         presence.linkDown(machine, reason);
@@ -444,6 +464,7 @@ function handlers(parts: {
       else if (frame.t === 'ack' || frame.t === 'refuse')
         afterDirectory(machine, () => postoffice.answered(machine, frame));
       else if (frame.t === 'presence') presence.frame(machine, frame);
+      else if (frame.t === 'milestone') setbacks.keep(machine, frame);
     },
     gossip: (topic, data, from) => presence.gossip(topic, data, from),
     refused: (machine) => void standing.ask(machine),

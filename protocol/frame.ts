@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { decode, encode } from './codec.ts';
 import { isErrorCode, PatchcordError } from './errors.ts';
-import { EPOCH_MAX, FRAME_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
+import { EPOCH_MAX, FRAME_SIZE_BYTES_MAX, MILESTONE_SIZE_BYTES_MAX, OFFER_HASHES_MAX } from './limits.ts';
 import { LANDMARKS_MAX } from './membership/sync.ts';
 import { bytesOf, zBytes, zMessageId, zNamespaceId, zTimeMs } from './shapes.ts';
 
@@ -12,6 +12,7 @@ import { bytesOf, zBytes, zMessageId, zNamespaceId, zTimeMs } from './shapes.ts'
 export const PROTOCOL_VERSION = 1;
 
 const zCount = z.int().min(0);
+const zMilestone = zBytes.refine(({ length }) => length <= MILESTONE_SIZE_BYTES_MAX, 'too long');
 
 const FRAMES = {
   /**
@@ -29,6 +30,8 @@ const FRAMES = {
     relay: z.literal(true).optional(),
     /** The sender's clock: nothing is decided by it, but people are told of clocks that are apart. */
     at: zTimeMs.optional(),
+    /** The last `milestone` that the other side gave the sender. */
+    kept: zMilestone.optional(),
   }),
   /** Asks whether the other side is there; answered by `pong`. */
   ping: z.strictObject({ t: z.literal('ping') }),
@@ -116,6 +119,8 @@ const FRAMES = {
     prekey: zCount,
     namespaces: z.array(z.strictObject({ ns: zNamespaceId, log: bytesOf(32), roster: zCount })).max(1_000),
   }),
+  /** For the receiver to keep, and to say in its hello: how far the sender's store has got, in the sender's own seal. */
+  milestone: z.strictObject({ t: z.literal('milestone'), mark: zMilestone }),
   /** Who is here, sealed with the namespace key; see presence/message.ts. */
   presence: z.strictObject({
     t: z.literal('presence'),
@@ -145,6 +150,7 @@ const zFrame = z.discriminatedUnion('t', [
   FRAMES.digest,
   FRAMES.want,
   FRAMES.presence,
+  FRAMES.milestone,
 ]);
 /** Enough of a frame to tell what it wants to be. */
 const zHead = z.object({ t: z.string(), v: z.unknown().optional() });

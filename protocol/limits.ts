@@ -155,6 +155,8 @@ export const EPOCH_MAX = 2 ** 48;
 export const DOUBTS_MAX = 100;
 /** What a restored machine had unread stays unseen until its sender's machine has told what it knows of it, at most */
 export const DOUBT_MS = 24 * 3_600_000;
+/** What a machine gives others to keep, so that it learns from them when it was set back. */
+export const MILESTONE_SIZE_BYTES_MAX = 256;
 /** A machine is sent everything again that it may have lost at most this often. */
 export const RESYNC_INTERVAL_MS = 60_000;
 /** Most hops that a chain of answers may count. Wire. */

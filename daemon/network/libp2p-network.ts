@@ -15,7 +15,7 @@ import type { Ending } from './frame-stream.ts';
 import { Gossip } from './gossip.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
 import { createNode, startNode, type Node } from './libp2p-node.ts';
-import { LINK_PROTOCOL, type Link } from './link.ts';
+import { LINK_PROTOCOL, type Greeting, type Link } from './link.ts';
 import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
 import type { LinkStatus, Network, NetworkHandlers, RecordTable } from './network.ts';
@@ -111,8 +111,7 @@ class Libp2pNetwork implements Network {
     const links = new LinkTable({
       self: this.peerId,
       bootId,
-      epoch: () => handlers.epoch?.() ?? 0,
-      relays: () => handlers.relays?.() ?? false,
+      greeting: (peerId) => greetingTo(peerId, handlers),
       clock,
       events: this.#linkEvents(handlers),
     });
@@ -364,12 +363,21 @@ function connectionsOf(links: LinkTable): Connection[] {
   return links.peerIds().map((peerId) => links.get(peerId)!.connection);
 }
 
+function greetingTo(peerId: string, handlers: NetworkHandlers): Greeting {
+  return {
+    epoch: handlers.epoch?.() ?? 0,
+    relays: handlers.relays?.() ?? false,
+    kept: handlers.kept?.(peerId),
+  };
+}
+
 function described(link: Link): Parameters<NetworkHandlers['linkUp']>[1] {
   const hello = link.hello!;
   return {
     window: { frames: hello.window_frames, sizeBytes: hello.window_bytes },
     boot: hello.boot,
     epoch: hello.epoch ?? 0,
+    ...(hello.kept !== undefined && { kept: hello.kept }),
     address: link.address,
     ...(hello.at !== undefined && { atMs: hello.at }),
   };

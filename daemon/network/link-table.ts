@@ -3,7 +3,7 @@ import type { Frame } from '../../protocol/frame.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { relayOf } from './addresses.ts';
 import type { Ending } from './frame-stream.ts';
-import { Link } from './link.ts';
+import { Link, type Greeting } from './link.ts';
 
 /** Streams with one machine that may be open at once without being its link. */
 const PENDING_MAX = 4;
@@ -19,10 +19,8 @@ export interface LinkTableEvents {
 export interface LinkTableOptions {
   self: string;
   bootId: string;
-  /** This machine's epoch. */
-  epoch?: () => number;
-  /** Whether this machine relays. */
-  relays?: () => boolean;
+  /** What is said to a machine besides. */
+  greeting?: (peerId: string) => Greeting;
   clock: Clock;
   events: LinkTableEvents;
 }
@@ -169,8 +167,8 @@ export class LinkTable {
   }
 
   #greet(link: Link): void {
-    const { bootId, epoch, relays } = this.#options;
-    link.greet(bootId, epoch?.(), relays?.());
+    const { bootId, greeting } = this.#options;
+    link.greet(bootId, greeting?.(link.peerId));
   }
 
   #chooses(link: Link): boolean {

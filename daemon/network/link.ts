@@ -13,6 +13,14 @@ const HELLO_TIMEOUT_MS = 10_000;
 /** A peer from which we part has this long to read what it was told before. */
 const PARTING_MS = 2_000;
 
+/** What our hello says of this machine, and to whom. */
+export interface Greeting {
+  epoch?: number;
+  relays?: boolean;
+  /** What the peer has given us to keep. */
+  kept?: Uint8Array | undefined;
+}
+
 export interface LinkOwner {
   /** The peer's hello was read, and it speaks our version. */
   greeted(link: Link): void;
@@ -69,7 +77,7 @@ export class Link {
   }
 
   /** Says our hello. */
-  greet(bootId: string, epoch = 0, relays = false): void {
+  greet(bootId: string, { epoch = 0, relays = false, kept }: Greeting = {}): void {
     this.#greeted = true;
     this.#settle();
     this.#frames.send([
@@ -82,6 +90,7 @@ export class Link {
         ...(epoch > 0 && { epoch }),
         ...(relays && { relay: true as const }),
         at: this.#clock.now(),
+        ...(kept && { kept }),
       },
     ]);
   }

@@ -72,6 +72,8 @@ export interface RecordTable {
 export interface NetworkHandlers {
   /** This machine's epoch, for its hello; 0 is the first. */
   epoch?(): number;
+  /** What a machine has given this one to keep, for the hello to it. */
+  kept?(peerId: string): Uint8Array | undefined;
   /** Whether a machine may hold a link; asked when a connection is encrypted and again in the link handler. */
   admits(peerId: string): boolean;
   /** Whether a machine that may not hold a link may connect to ask, see {@link Network.requestJoin}. */
@@ -104,6 +106,8 @@ export interface LinkUp {
   boot: string;
   address: string;
   epoch?: number;
+  /** What this machine had given the other one to keep. */
+  kept?: Uint8Array;
   /** The other machine's clock when it said hello. */
   atMs?: number;
 }

@@ -115,6 +115,12 @@ export class Deposits {
     if (!this.#looking) void this.#look();
   }
 
+  /** Forgets what was read of the outbox and sealed; `update` begins anew. */
+  halt(): void {
+    for (const [place, run] of this.#runs) this.#end(place, run);
+    this.#sealed.clear();
+  }
+
   stop(): void {
     this.#stopped = true;
     for (const run of this.#runs.values()) run.courier.stop();

@@ -40,6 +40,12 @@ export class Epochs {
     const before = await this.#mail.epoch();
     this.began(await this.#mail.settleEpoch(this.#boot, this.#clock.now()));
     if (this.current > before) this.#log.warn({ epoch: this.current }, 'a new epoch of this machine begins');
+    this.look();
+  }
+
+  /** Looks for what is in doubt, now and whenever some of it is due. */
+  look(): void {
+    this.#timer?.cancel();
     void this.#look();
   }
 

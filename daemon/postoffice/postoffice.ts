@@ -233,6 +233,21 @@ export class Postoffice {
     this.#deposits.update();
   }
 
+  /** Sends nothing more and ends every link, before a new epoch gives what waits in the outbox other places. */
+  halt(): void {
+    this.#unready.clear();
+    for (const courier of this.#couriers.values()) courier.linkDown();
+    this.#deposits.halt();
+    for (const machine of this.#directory.linked) this.#network.drop(machine, 'a new epoch begins');
+  }
+
+  /** Sends again, to other machines when their links come up. */
+  resume(): void {
+    this.#courier(this.#signer.peerId).linkUp(LOCAL_WINDOW);
+    this.#deposits.halt();
+    this.#deposits.update();
+  }
+
   /** A machine told its prekey: what waited for it can be sealed. */
   keyed(machine: string): void {
     this.#deposits.update();

@@ -93,6 +93,13 @@ export class PrekeyRing {
     this.#schedule();
   }
 
+  /** Makes the first prekey of a new epoch that begins while the machine runs. */
+  async renew(epoch: number): Promise<void> {
+    this.#epoch = epoch;
+    await this.#rotate();
+    if (!this.#stopped) this.#onRotated();
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();

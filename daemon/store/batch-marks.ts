@@ -114,6 +114,11 @@ export class BatchMarks {
     }
   }
 
+  /** The number of the last batch that is fsynced. */
+  get last(): number {
+    return this.#seq;
+  }
+
   /** The mark of the next batch. The same until that is committed: a batch that failed may have landed. */
   next(): KvOperation {
     const seq = this.#seq + 1;

@@ -29,6 +29,8 @@ export class Journal {
   #staged = new Map<string, KvOperation>();
   /** Small records that were committed last: counters and lines are read for every message. */
   readonly #recent = new Map<string, KvOperation>();
+  /** What goes with the next batch. */
+  readonly #riding = new Map<string, KvOperation>();
   #queue: Commit[] = [];
   #writing: Promise<void> | undefined;
   #deciding: Promise<unknown> = Promise.resolve();
@@ -61,6 +63,29 @@ export class Journal {
     return value;
   }
 
+  /** Runs transactions, each committed before the next and none of others between them, until one gives false. */
+  async transactAlone(decide: (tx: CareTx) => Promise<boolean>): Promise<void> {
+    const turn = this.#deciding.then(async () => {
+      for (let more = true; more;) {
+        const { value, committed } = await this.#decide(decide);
+        await committed;
+        more = value;
+      }
+    });
+    this.#deciding = turn.catch(() => undefined);
+    await turn;
+  }
+
+  /** Writes a record with the next batch, or when the store is closed. Until then it is not read. */
+  ride(key: string, value: unknown): void {
+    this.#riding.set(key, { key, value: this.#seal.seal(key, value) });
+  }
+
+  /** The number of the last batch that is fsynced, counted for the life of the home. */
+  get batches(): number {
+    return this.#marks?.last ?? 0;
+  }
+
   async get<T>(key: string): Promise<T | undefined> {
     const recent = this.#recent.get(key);
     const bytes = recent ? recent.value : await this.#kv.get(key);
@@ -90,6 +115,8 @@ export class Journal {
   async close(): Promise<void> {
     await this.#deciding;
     while (this.#writing) await this.#writing;
+    // Without it a later start knows less.
+    if (this.#riding.size > 0) await this.#write([]).catch(() => undefined);
     await this.#marks?.close();
     await this.#kv.close();
   }
@@ -147,7 +174,9 @@ export class Journal {
 
   async #write(operations: readonly KvOperation[]): Promise<void> {
     const mark = this.#marks?.next();
-    await this.#kv.write(mark ? [...operations, mark] : operations, { sync: true });
+    const riding = [...this.#riding.values()];
+    await this.#kv.write([...operations, ...riding, ...(mark ? [mark] : [])], { sync: true });
+    for (const one of riding) if (this.#riding.get(one.key) === one) this.#riding.delete(one.key);
     this.#marks?.committed();
   }
 }

@@ -157,20 +157,24 @@ type Epochs =
   | 'resync';
 
 function epochs(journal: Journal, self: string): Pick<MailStore, Epochs> {
-  const settle = async (boot: string, nowMs: number): Promise<number> => {
-    // Until it is done, one batch after another.
-    while (await journal.transact((tx) => stepEpoch(tx, { self, boot, nowMs })));
-    return readEpoch(journal);
-  };
   return {
     receiveAsked: (arrival) => journal.transact((tx) => takeAsked(tx, arrival)),
     giveUpDoubts: (nowMs, after) => journal.transact((tx) => giveUpDoubts(tx, nowMs, after)),
     epoch: () => readEpoch(journal),
-    newEpoch: async ({ inDoubt, boot, nowMs }) => {
-      await journal.transact((tx) => beginEpoch(tx, inDoubt, nowMs));
-      return settle(boot, nowMs);
+    newEpoch: async ({ boot, ...begin }) => {
+      let begun = false;
+      await journal.transactAlone(async (tx) => {
+        if (begun) return stepEpoch(tx, { self, boot, nowMs: begin.nowMs });
+        begun = true;
+        await beginEpoch(tx, begin);
+        return true;
+      });
+      return readEpoch(journal);
     },
-    settleEpoch: settle,
+    settleEpoch: async (boot, nowMs) => {
+      await journal.transactAlone((tx) => stepEpoch(tx, { self, boot, nowMs }));
+      return readEpoch(journal);
+    },
     resyncedEpoch: async (machine) => {
       const known = await journal.get<Resync>(key.resync(machine));
       return known && known.after === undefined ? known.epoch : 0;

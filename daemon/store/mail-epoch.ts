@@ -30,12 +30,13 @@ const NEXT = '\x00';
 
 /**
  * From here on the machine is in the new epoch, and its peers are to send again. For one that runs and has not gone
- * back to an earlier state that is all: the places of what waits in its outbox are still its own.
+ * back to an earlier state that is all: the places of what waits in its outbox are still its own. `above` is an epoch
+ * that it was in and does not know of.
  */
-export async function enterEpoch(tx: Tx, nowMs: number): Promise<number> {
+export async function enterEpoch(tx: Tx, nowMs: number, above = 0): Promise<number> {
   const lines = (await tx.range<Resync>(below('resync/'))).map(([, { line }]) => line);
   // The clock names it and does not order it: it is above all that this machine knows to have used.
-  const epoch = Math.max(nowMs, (await readEpoch(tx)) + 1, ...lines.map((line) => line + 1));
+  const epoch = Math.max(nowMs, Math.max(await readEpoch(tx), above) + 1, ...lines.map((line) => line + 1));
   tx.put(key.epoch, epoch);
   return epoch;
 }
@@ -46,9 +47,12 @@ export async function leaveEpoch(tx: Tx, inDoubt: boolean): Promise<void> {
 }
 
 /** From here on the machine is in the new epoch; stepEpoch does the rest. */
-export async function beginEpoch(tx: Tx, inDoubt: boolean, nowMs: number): Promise<void> {
+export async function beginEpoch(
+  tx: Tx,
+  { inDoubt, nowMs, above }: { inDoubt: boolean; nowMs: number; above?: number },
+): Promise<void> {
   const before = await tx.get<EpochWork>(key.epochWork);
-  await enterEpoch(tx, nowMs);
+  await enterEpoch(tx, nowMs, above);
   const work: EpochWork = { inDoubt: inDoubt || (before?.inDoubt ?? false), step: 'outbox' };
   tx.put(key.epochWork, work);
 }
@@ -69,7 +73,7 @@ export async function stepEpoch(
   };
   switch (work.step) {
     case undefined:
-      await beginEpoch(tx, inDoubt, run.nowMs);
+      await beginEpoch(tx, { inDoubt, nowMs: run.nowMs });
       break;
     case 'outbox':
       goOn(await placeAgain(tx, after), 'doubts');

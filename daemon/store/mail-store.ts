@@ -91,9 +91,10 @@ export interface MailStore {
    * Begins a new epoch, because something that this machine had acknowledged may be lost here: all its lines begin
    * again, in an order that nobody can confuse with the one before, and its peers send again what they do not know to
    * be read. `inDoubt`, when reading may be what was lost: what is unread is not shown until its sender's machine was
-   * asked. Nothing may be accepted or sent meanwhile. Several batches; after a crash settleEpoch goes on.
+   * asked. `above` is a later epoch that this store has forgotten. Nothing may be sent meanwhile; whatever else is asked
+   * of the store waits. Several batches; after a crash settleEpoch goes on.
    */
-  newEpoch(begin: { inDoubt: boolean; boot: string; nowMs: number }): Promise<number>;
+  newEpoch(begin: { inDoubt: boolean; above?: number; boot: string; nowMs: number }): Promise<number>;
   /** Finishes a new epoch that a crash cut short, or that a restore has left to begin. Returns the epoch. */
   settleEpoch(boot: string, nowMs: number): Promise<number>;
   /** The epoch of a machine for which everything that it may have lost was queued again. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -11,7 +11,10 @@ import { BIN, mesh, type DaemonProcess } from '../processes/daemon-process.ts';
 import { eventually } from '../processes/eventually.ts';
 import { Stage } from '../processes/stage.ts';
 
-/** Real daemons, of which one loses its home and comes back from a backup that was made while it ran. */
+/**
+ * Real daemons, of which one loses its home and comes back: from a backup that was made while it ran, or because its
+ * folder was copied back, of which nobody tells it.
+ */
 
 const stage = new Stage();
 let desk: DaemonProcess;
@@ -92,55 +95,87 @@ async function loseAndRestore(machine: DaemonProcess, { file, words }: { file: s
   await machine.start();
 }
 
-test('the recipient is restored: what was read stays away, what was not is shown, and nothing is late', async () => {
-  for (const content of ['1 read later', '2 read later']) await sendTo(desk, 'ada', 'bob', content);
-  await delivered(desk, 'ada', '2 read later');
-  const saved = await backup(laptop);
-  expect(await read(laptop, 'bob')).toEqual(['1 read later', '2 read later']);
-  for (const content of ['3 read', '4 read']) await sendTo(desk, 'ada', 'bob', content);
-  await delivered(desk, 'ada', '4 read');
-  expect(await read(laptop, 'bob')).toEqual(['3 read', '4 read']);
-  await becomes(() => rung(desk, 'ada', '4 read'), 'read');
-  expect(await sendTo(laptop, 'bob', 'ada', 'a, which bob forgets')).toBe('sent');
-  await delivered(laptop, 'bob', 'a, which bob forgets');
-  expect(await read(desk, 'ada')).toEqual(['a, which bob forgets']);
-  const unread = ['5 unread', '6 unread'];
-  for (const content of unread) expect(await sendTo(desk, 'ada', 'bob', content)).toBe('sent');
-  await delivered(desk, 'ada', '6 unread');
+/** The machine's home is what it was while it was stopped: its folder was copied, and is copied back. */
+async function copyHome(machine: DaemonProcess): Promise<() => Promise<void>> {
+  const copy = join(folder, machine.label);
+  await machine.kill('SIGTERM');
+  await cp(machine.home, copy, { recursive: true });
+  await machine.start();
+  return async () => {
+    await machine.kill('SIGKILL');
+    await rm(machine.home, { recursive: true });
+    await cp(copy, machine.home, { recursive: true });
+    await machine.start();
+  };
+}
 
-  await loseAndRestore(laptop, saved);
-  await becomes(() => peek(laptop, 'bob'), unread);
-  const { agents } = await laptop.json<StatusView>('status');
-  expect(agents[0]).not.toHaveProperty('in_doubt');
-  expect(await sendTo(desk, 'ada', 'bob', '9')).toBe('sent');
-  await delivered(desk, 'ada', '9');
-  expect(await read(laptop, 'bob')).toEqual([...unread, '9']);
-  for (const content of ['b', 'c']) expect(await sendTo(laptop, 'bob', 'ada', content)).toBe('sent');
-  await becomes(() => peek(desk, 'ada'), ['b', 'c']);
-  expect(await read(desk, 'ada')).toEqual(['b', 'c']);
-  expect(await read(laptop, 'bob')).toEqual([]);
-  await becomes(() => rung(desk, 'ada', '6 unread'), 'read');
-});
+type Way = (machine: DaemonProcess) => Promise<() => Promise<void>>;
+const WAYS: [how: string, save: Way][] = [
+  [
+    'restored from a backup',
+    async (machine) => {
+      const saved = await backup(machine);
+      return () => loseAndRestore(machine, saved);
+    },
+  ],
+  ['set back behind its back', copyHome],
+];
 
-test('the sender is restored: it sends nothing twice, and goes on in an order that the recipient sees', async () => {
-  await laptop.kill('SIGTERM');
-  for (const content of ['1 queued', '2 queued']) await sendTo(desk, 'ada', 'bob', content);
-  const saved = await backup(desk);
-  await laptop.start();
-  await delivered(desk, 'ada', '2 queued');
-  await sendTo(desk, 'ada', 'bob', '3 lost');
-  await delivered(desk, 'ada', '3 lost');
-  expect(await read(laptop, 'bob')).toEqual(['1 queued', '2 queued', '3 lost']);
+test.for(WAYS)(
+  'the recipient is %s: what was read stays away, what was not is shown, in order',
+  async ([, save]) => {
+    for (const content of ['1 read later', '2 read later']) await sendTo(desk, 'ada', 'bob', content);
+    await delivered(desk, 'ada', '2 read later');
+    const goBack = await save(laptop);
+    expect(await read(laptop, 'bob')).toEqual(['1 read later', '2 read later']);
+    for (const content of ['3 read', '4 read']) await sendTo(desk, 'ada', 'bob', content);
+    await delivered(desk, 'ada', '4 read');
+    expect(await read(laptop, 'bob')).toEqual(['3 read', '4 read']);
+    await becomes(() => rung(desk, 'ada', '4 read'), 'read');
+    expect(await sendTo(laptop, 'bob', 'ada', 'a, which bob forgets')).toBe('sent');
+    await delivered(laptop, 'bob', 'a, which bob forgets');
+    expect(await read(desk, 'ada')).toEqual(['a, which bob forgets']);
+    const unread = ['5 unread', '6 unread'];
+    for (const content of unread) expect(await sendTo(desk, 'ada', 'bob', content)).toBe('sent');
+    await delivered(desk, 'ada', '6 unread');
 
-  await loseAndRestore(desk, saved);
-  for (const content of ['4', '5']) expect(await sendTo(desk, 'ada', 'bob', content)).toBe('sent');
-  await delivered(desk, 'ada', '5');
-  expect(await read(laptop, 'bob')).toEqual(['4', '5']);
-  await becomes(() => rung(desk, 'ada', '2 queued'), 'read');
-  await sendTo(desk, 'ada', 'bob', '6');
-  await delivered(desk, 'ada', '6');
-  expect(await read(laptop, 'bob')).toEqual(['6']);
-});
+    await goBack();
+    await becomes(() => peek(laptop, 'bob'), unread);
+    const { agents } = await laptop.json<StatusView>('status');
+    expect(agents[0]).not.toHaveProperty('in_doubt');
+    expect(await sendTo(desk, 'ada', 'bob', '9')).toBe('sent');
+    await delivered(desk, 'ada', '9');
+    expect(await read(laptop, 'bob')).toEqual([...unread, '9']);
+    for (const content of ['b', 'c']) expect(await sendTo(laptop, 'bob', 'ada', content)).toBe('sent');
+    await becomes(() => peek(desk, 'ada'), ['b', 'c']);
+    expect(await read(desk, 'ada')).toEqual(['b', 'c']);
+    expect(await read(laptop, 'bob')).toEqual([]);
+    await becomes(() => rung(desk, 'ada', '6 unread'), 'read');
+  },
+);
+
+test.for(WAYS)(
+  'the sender is %s: it sends nothing twice, and goes on in an order that is seen',
+  async ([, save]) => {
+    await laptop.kill('SIGTERM');
+    for (const content of ['1 queued', '2 queued']) await sendTo(desk, 'ada', 'bob', content);
+    const goBack = await save(desk);
+    await laptop.start();
+    await delivered(desk, 'ada', '2 queued');
+    await sendTo(desk, 'ada', 'bob', '3 lost');
+    await delivered(desk, 'ada', '3 lost');
+    expect(await read(laptop, 'bob')).toEqual(['1 queued', '2 queued', '3 lost']);
+
+    await goBack();
+    for (const content of ['4', '5']) expect(await sendTo(desk, 'ada', 'bob', content)).toBe('sent');
+    await delivered(desk, 'ada', '5');
+    expect(await read(laptop, 'bob')).toEqual(['4', '5']);
+    await becomes(() => rung(desk, 'ada', '2 queued'), 'read');
+    await sendTo(desk, 'ada', 'bob', '6');
+    await delivered(desk, 'ada', '6');
+    expect(await read(laptop, 'bob')).toEqual(['6']);
+  },
+);
 
 test('a backup is refused where it does not fit, and says why', async () => {
   const { file, words } = await backup(laptop);

@@ -1,10 +1,14 @@
-import { deepEqual, ok } from 'node:assert/strict';
+import { deepEqual, equal, ok } from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Clock } from '../../daemon/clock.ts';
+import { silentLog } from '../../daemon/log.ts';
+import { BatchMarks } from '../../daemon/store/batch-marks.ts';
 import { Journal } from '../../daemon/store/journal.ts';
 import { createKvMailStore } from '../../daemon/store/kv-mail-store.ts';
 import { key, type EpochWork } from '../../daemon/store/mail-records.ts';
 import type { MailRecord, MailStore, OutboxEntry } from '../../daemon/store/mail-store.ts';
+import { Milestones } from '../../daemon/store/milestones.ts';
 import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import { newId } from '../../protocol/ids.ts';
 import { isAddressed, type Party } from '../../protocol/letter.ts';
@@ -16,8 +20,8 @@ import { SeededRandom } from '../sim/random.ts';
 import { holds } from './holds.ts';
 
 /**
- * Two machines that write to each other over a link that loses, repeats and reorders, are backed up, and restored to
- * what they were. What clients saw decides.
+ * Two machines that write to each other over a link that loses, repeats and reorders, are backed up, restored to what
+ * they were, and set back to it behind their backs. What clients saw decides.
  */
 
 const NS = 'a'.repeat(64);
@@ -43,21 +47,25 @@ const command = fc.oneof(
     arbitrary: fc.record({ k: fc.constant('read' as const), side, count: fc.integer({ min: 1, max: 3 }) }),
   },
   { weight: 1, arbitrary: fc.record({ k: fc.constantFrom('backup' as const, 'restore' as const), side }) },
+  { weight: 1, arbitrary: fc.record({ k: fc.constantFrom('set back' as const, 'kill' as const), side }) },
   { weight: 1, arbitrary: fc.record({ k: fc.constantFrom('repair' as const, 'gaps' as const), side }) },
 );
 type Command = {
-  k: 'send' | 'carry' | 'read' | 'backup' | 'restore' | 'repair' | 'gaps';
+  k: 'send' | 'carry' | 'read' | 'backup' | 'restore' | 'set back' | 'kill' | 'repair' | 'gaps';
   side: number;
   which?: number;
   count?: number;
   losesAnswer?: boolean;
 };
 
+const NO_TIMERS: Clock = { now: () => START_MS, elapsed: () => 0, after: () => ({ cancel() {} }) };
+
 class Side {
   readonly signer: Signer;
   readonly agent: Party;
   disk = new MemoryKv();
-  store: MailStore;
+  store!: MailStore;
+  milestones!: Milestones;
   boot = 0;
   /** Entries that have been on the wire in this life. */
   left = new Set<number>();
@@ -72,14 +80,6 @@ class Side {
     this.#world = world;
     this.signer = signerFromSeed(new Uint8Array(32).fill(number + 1));
     this.agent = { id: idOf(0xa0 + number), name: `agent-${number}` };
-    this.store = this.#open();
-  }
-
-  #open(): MailStore {
-    return createKvMailStore(new Journal(this.disk, seal), this.signer, () => ({
-      id: newId(this.#world.nowMs, this.#random.bytes),
-      nowMs: this.#world.nowMs,
-    }));
   }
 
   readonly neverLeft = (entry: OutboxEntry) => entry.boot === this.bootId && !this.left.has(entry.number);
@@ -92,9 +92,17 @@ class Side {
     this.disk = disk;
     this.boot += 1;
     this.left = new Set();
-    this.store = this.#open();
-    if (work) await new Journal(disk, seal).transact(async (tx) => tx.put(key.epochWork, work));
+    const marks = new BatchMarks({ seal, file: undefined, clock: NO_TIMERS, log: silentLog });
+    await marks.open(disk);
+    const journal = new Journal(disk, seal, { marks });
+    this.store = createKvMailStore(journal, this.signer, () => ({
+      id: newId(this.#world.nowMs, this.#random.bytes),
+      nowMs: this.#world.nowMs,
+    }));
+    if (work) await journal.transact(async (tx) => tx.put(key.epochWork, work));
     await this.store.settleEpoch(this.bootId, this.#world.nowMs);
+    this.milestones = new Milestones({ journal, seal, boot: this.bootId });
+    await this.milestones.start();
   }
 }
 
@@ -103,7 +111,13 @@ class World {
   readonly sides: [Side, Side] = [new Side(this, 0), new Side(this, 1)];
   #ids = 0x1000;
 
+  /** One command, after which both are told how far the other has got, as they are every 15 s. */
   async run(one: Command): Promise<void> {
+    await this.#run(one);
+    await this.#tell();
+  }
+
+  async #run(one: Command): Promise<void> {
     this.nowMs += 10;
     const self = this.sides[one.side]!;
     const { store } = self;
@@ -118,6 +132,15 @@ class World {
       self.restores += 1;
       await self.start(await copyOf(self.saved), { inDoubt: true });
       await this.link();
+    } else if (one.k === 'set back' && self.saved) {
+      self.restores += 1;
+      await self.start(await copyOf(self.saved));
+      await this.link();
+    } else if (one.k === 'kill') {
+      const epoch = await store.epoch();
+      await self.start(await copyOf(self.disk));
+      await this.link();
+      equal(await self.store.epoch(), epoch);
     } else if (one.k === 'repair') {
       await self.start(self.disk, { inDoubt: false });
       await this.link();
@@ -137,8 +160,22 @@ class World {
     await self.store.accept({ ns: NS, from, copies, content: 'x', boot, nowMs: this.nowMs });
   }
 
-  /** Both say hello: what one may have lost the other sends again, before anything else. */
+  async #tell(): Promise<void> {
+    for (const self of this.sides)
+      this.other(self).milestones.keep(self.signer.peerId, self.milestones.own(await self.store.epoch())!);
+  }
+
+  /**
+   * Both say hello. Who hears of what it never got to begins an epoch; what one may have lost the other sends again,
+   * before anything else.
+   */
   async link(): Promise<void> {
+    for (const self of this.sides) {
+      const kept = this.other(self).milestones.kept(self.signer.peerId);
+      const ahead = kept && self.milestones.ahead(kept, await self.store.epoch());
+      const begin = { inDoubt: true, boot: self.bootId, nowMs: this.nowMs };
+      if (ahead) await self.store.newEpoch({ ...begin, above: ahead.epoch });
+    }
     for (const self of this.sides) {
       const { peerId } = this.other(self).signer;
       const epoch = await this.other(self).store.epoch();
@@ -264,12 +301,13 @@ async function copyOf(disk: MemoryKv): Promise<MemoryKv> {
 
 async function play(commands: readonly Command[]): Promise<void> {
   const world = new World();
+  for (const self of world.sides) await self.start(self.disk);
   for (const one of commands) await world.run(one);
   await world.drain();
   await world.check();
 }
 
-test('nothing is lost and nothing shown twice unmarked, whatever is restored and repaired', async () => {
+test('nothing is lost and nothing shown twice unmarked, whatever is restored, set back and repaired', async () => {
   const property = fc.asyncProperty(fc.array(command, { maxLength: 40, size: 'max' }), play);
   expect(await holds(property, 200)).toBe(true);
 });

@@ -228,8 +228,9 @@ export class SimWire {
     for (const { network } of sides) {
       const peer = network === one ? other : one;
       const epoch = peer.handlers?.epoch?.() ?? 0;
+      const kept = peer.handlers?.kept?.(network.peerId);
       const link = { window: this.window, boot: peer.boot, epoch, address: peer.addresses()[0] ?? '' };
-      network.handlers?.linkUp(peer.peerId, link);
+      network.handlers?.linkUp(peer.peerId, { ...link, ...(kept && { kept }) });
     }
   }
 

@@ -43,6 +43,8 @@ export class HandPeer {
   readonly refusedBy: string[] = [];
   /** What it tells on every link that comes up, until the test makes it keep still. */
   prekey: Prekey | undefined;
+  /** What it gives each machine back in its hello. */
+  kept: Uint8Array | undefined;
   /** Whether it tells others what they lack. */
   answersHeads = true;
   /** What it answers to a request outside of links. */
@@ -95,6 +97,7 @@ export class HandPeer {
 
   async start(): Promise<void> {
     await this.network.start({
+      kept: () => this.kept,
       admits: () => true,
       admitsJoin: () => true,
       linkUp: (machine) => this.prekey && this.tell(machine, this.prekey),

@@ -66,6 +66,21 @@ export function newEpochTests({ store, world }: At): void {
       expect(await store().epoch()).toBe(NOW + 1);
     });
 
+    test('is above one that this store has forgotten', async () => {
+      const begin = { inDoubt: true, boot: BOOT, nowMs: NOW };
+      expect(await store().newEpoch({ ...begin, above: NOW + 70 })).toBe(NOW + 71);
+      expect(await store().newEpoch({ ...begin, above: NOW + 70 })).toBe(NOW + 72);
+    });
+
+    test('is whole before anything else is decided', async () => {
+      for (const message of numbersTo(40)) await store().accept(outgoing(message));
+      const begun = store().newEpoch({ inDoubt: true, boot: NEXT_BOOT, nowMs: NOW });
+      const accepted = store().accept(outgoing(41));
+      expect(await begun).toBe(NOW);
+      await accepted;
+      expect(await placesOf(store())).toEqual(numbersTo(41).map((message) => [message, NOW, message]));
+    });
+
     test('what waits begins its lines again, and what comes later goes on there', async () => {
       for (const message of numbersTo(40)) await store().accept(outgoing(message));
       await store().accept(outgoing(50, { copies: [{ id: id(50), to: cyd, machine: ELSEWHERE }] }));

@@ -82,6 +82,8 @@ export class Wire {
   readonly networks = new Map<string, WireNetwork>();
   /** Whether machines that start from now on gossip: each passes on to its links what it accepts. */
   gossips = false;
+  /** Pairs whose link was ended in this turn: ended once more, it comes up in the next. */
+  readonly #parted = new Set<string>();
   readonly #cut = new Set<string>();
   /** Who was told that whom refuses it, `ASKER>PEER`; told once, and again when that had changed meanwhile. */
   readonly #refused = new Set<string>();
@@ -128,10 +130,15 @@ export class Wire {
   /** Ends a link: at once for the machine that does it, for the other one when it has read what it was sent. */
   part(from: WireNetwork, to: WireNetwork): void {
     const link = from.linked.get(to.peerId);
+    const key = pair(from.peerId, to.peerId);
+    const isAgain = this.#parted.has(key);
+    this.#parted.add(key);
+    setImmediate(() => this.#parted.delete(key));
     from.linkDown(to.peerId);
     queueMicrotask(() => {
       if (to.linked.get(from.peerId) === link) to.linkDown(from.peerId);
-      this.settle();
+      if (isAgain) setImmediate(() => this.settle());
+      else this.settle();
     });
   }
 
@@ -257,6 +264,10 @@ export class WireNetwork implements Network {
     return this.#handlers?.epoch?.() ?? 0;
   }
 
+  kept(peerId: string): Uint8Array | undefined {
+    return this.#handlers?.kept?.(peerId);
+  }
+
   get runs(): boolean {
     return this.#handlers !== undefined;
   }
@@ -278,8 +289,10 @@ export class WireNetwork implements Network {
     this.linked.set(peerId, link);
     const window = { frames: 512, sizeBytes: 2 * 1024 * 1024 };
     const boot = newId(0, systemRandom.bytes);
-    const epoch = this.#wire.networks.get(peerId)?.epoch ?? 0;
-    this.#handlers!.linkUp(peerId, { window, boot, epoch, address: '' });
+    const other = this.#wire.networks.get(peerId);
+    const kept = other?.kept(this.peerId);
+    const epoch = other?.epoch ?? 0;
+    this.#handlers!.linkUp(peerId, { window, boot, epoch, address: '', ...(kept && { kept }) });
   }
 
   linkDown(peerId: string): void {
@@ -356,6 +369,20 @@ export async function startMachine(
   });
   await machine.start();
   return { ...machine, peerId: signer.peerId, signer, kv, prekeyFile, clock };
+}
+
+/** What lies on the disk of a machine now; one that is started on it finds its prekeys too. */
+export async function diskOf(machine: TestMachine): Promise<MemoryKv> {
+  const copy = new MemoryKv();
+  const all = await machine.kv.range({ from: '', to: '\x7f' });
+  await copy.write(
+    all.map(([key, value]) => ({ key, value })),
+    { sync: true },
+  );
+  const prekeyFile = new MemoryPrekeyFile();
+  prekeyFile.bytes = machine.prekeyFile.bytes;
+  prekeyFiles.set(copy, prekeyFile);
+  return copy;
 }
 
 /** Lets one machine into a namespace of another. */

@@ -46,6 +46,12 @@ const FRAMES: [name: string, frame: Record<string, unknown>, optional?: string[]
     { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, epoch: 1 },
     ['epoch'],
   ],
+  [
+    'hello that gives back a milestone',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, kept: new Uint8Array(256) },
+    ['kept'],
+  ],
+  ['milestone', { t: 'milestone', mark: hex('a0') }],
   ['ping', { t: 'ping' }],
   ['pong', { t: 'pong' }],
   ['parcel', { t: 'parcel', n: 5, envelope: hex('a0') }],
@@ -115,6 +121,13 @@ const BAD_FRAMES: [name: string, frame: Record<string, unknown>, code: string][]
     { t: 'hello', v: 1, boot: id(1), window_frames: 1, window_bytes: 262_143 },
     'frame_malformed',
   ],
+  [
+    'hello that gives back too much',
+    { t: 'hello', v: 1, boot: id(1), window_frames: 512, window_bytes: 2_097_152, kept: new Uint8Array(257) },
+    'frame_malformed',
+  ],
+  ['milestone that is too long', { t: 'milestone', mark: new Uint8Array(257) }, 'frame_malformed'],
+  ['milestone that is a text', { t: 'milestone', mark: 'a0' }, 'frame_malformed'],
   [
     'hello of epoch 0',
     { t: 'hello', v: 1, boot: id(1), window_frames: 1, window_bytes: 262_144, epoch: 0 },
