@@ -10,7 +10,7 @@ export const STARTS_MAX = 100;
 const STARTS_KEY = 'starts';
 const PEERS = 'milestone/';
 /** What a milestone is sealed for: no record of the store lies under it. */
-const SEALED_AS = 'milestone';
+export const SEALED_AS = 'milestone';
 
 const zCount = z.int().min(0);
 const zMilestone = z.strictObject({

@@ -238,7 +238,11 @@ export class SimNode {
     return {
       debug: () => undefined,
       info: (fields, text) => say('info', fields, text),
-      warn: (fields, text) => say('warn', fields, text),
+      warn: (fields, text) => {
+        say('warn', fields, text);
+        // A crash takes nothing back that another machine was told of.
+        if (text.includes('set back')) this.#parts.onProblem('set back', `${this.name}: ${text}`);
+      },
       error: (fields, text) => {
         say('error', fields, text);
         const cause = 'error' in fields && fields.error instanceof Error ? fields.error : undefined;

@@ -1,10 +1,14 @@
 import type { RecordSeal } from '../../../daemon/store/record-seal.ts';
+import { SEALED_AS as TRAVELS } from '../../../daemon/store/milestones.ts';
+import { decodeOwn, encode } from '../../../protocol/codec.ts';
 import { PatchcordError } from '../../../protocol/errors.ts';
+import { openOnce, sealOnce } from './aead.ts';
 import { frozen } from './frozen.ts';
 
 /**
  * A record that carries what it holds beside its one byte: only the very object that `seal` returned opens, and
- * only under its key. Whoever wants to damage one has to put other bytes in its place.
+ * only under its key. Whoever wants to damage one has to put other bytes in its place. What leaves the machine comes
+ * back as another object, so that is bytes.
  */
 class SealedRecord extends Uint8Array {
   readonly storeKey: Uint8Array;
@@ -25,8 +29,13 @@ class SealedRecord extends Uint8Array {
  */
 export function createRecordSeal(storeKey: Uint8Array): RecordSeal {
   return {
-    seal: (key, value) => new SealedRecord(storeKey, key, frozen(value)),
+    seal: (key, value) =>
+      key === TRAVELS
+        ? sealOnce(storeKey, Buffer.from(key), encode(value))
+        : new SealedRecord(storeKey, key, frozen(value)),
     open(key, bytes) {
+      const travelled = key === TRAVELS ? openOnce(storeKey, Buffer.from(key), bytes) : undefined;
+      if (travelled) return decodeOwn(travelled);
       if (!(bytes instanceof SealedRecord) || bytes.key !== key || bytes.storeKey !== storeKey)
         throw new PatchcordError('store_damaged', `The stored record ${key} is damaged.`);
       return bytes.value;
