@@ -13,11 +13,11 @@ const EXIT_USAGE = 2;
 export async function main(args: readonly string[]): Promise<void> {
   const json = wantsJson(args);
   const texts = { out: '', err: '' };
-  const program = createProgram({
-    out: (text) => (texts.out += text),
-    err: (text) => (texts.err += text),
-  });
   try {
+    const program = await createProgram(args, {
+      out: (text) => (texts.out += text),
+      err: (text) => (texts.err += text),
+    });
     await program.parseAsync(args, { from: 'user' });
     await showTexts(texts, 'help', json);
   } catch (error) {

@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import { readDaemonInfo, type DaemonInfo } from './daemon-json.ts';
 import type { HomePaths } from './home.ts';
+import { request } from './node-http.ts';
 
 /** How long a daemon that lives may take to say so; one that cannot answer in this time helps nobody. */
 const HEALTH_TIMEOUT_MS = 5_000;

@@ -58,6 +58,8 @@ export function createServer(door: Door, parts: ServerParts): App {
     ...(door !== 'tcp' && { keepAliveTimeout: 0 }),
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    // Fastify would load compilers of JSON schemas, though zod's are set below.
+    schemaController: { compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler } },
     frameworkErrors: (error, _request, reply) => {
       setSecurityHeaders(reply.raw);
       sendProblem(reply, errorOfRequest(error));
@@ -96,6 +98,10 @@ export function createServer(door: Door, parts: ServerParts): App {
     return sendProblem(reply, problem);
   });
   return app;
+}
+
+function noCompiler(): never {
+  throw new Error('every schema is for zod');
 }
 
 function sendProblem(reply: FastifyReply, error: PatchcordError): FastifyReply {

@@ -1,4 +1,3 @@
-import { Agent, request } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -6,6 +5,7 @@ import type { z } from 'zod';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX } from '../api/answers.ts';
 import { errorOfProblem, zProblem } from '../api/problem.ts';
+import { Agent, request } from '../node-http.ts';
 
 /** One request to the daemon. */
 interface Question {

@@ -33,6 +33,7 @@ interface Internals {
   readonly peers: ReadonlyMap<string, unknown>;
   readonly streamsOutbound: ReadonlyMap<string, unknown>;
   onPeerConnected(peerId: PeerId, connection: Connection): void;
+  readonly status: { heartbeatTimeout?: NodeJS.Timeout };
 }
 
 export interface GossipOptions {
@@ -95,8 +96,10 @@ export class Gossip {
     });
   }
 
+  /** Before libp2p stops: gossipsub itself would leave its next heartbeat behind, which keeps the process for a second. */
   stop(): void {
     this.#mending?.cancel();
+    clearTimeout(this.#internals().status.heartbeatTimeout);
   }
 
   publish(topic: string, data: Uint8Array): void {
@@ -124,8 +127,7 @@ export class Gossip {
    * both sides would stay silent for as long as the connection lasts.
    */
   mend(): void {
-    const internals: object = this.#gossipsub!;
-    if (!isMendable(internals)) throw new Error('gossipsub is not as it was');
+    const internals = this.#internals();
     const linked = new Set<string>();
     for (const connection of this.#options.connections()) {
       const peer = connection.remotePeer.toString();
@@ -134,6 +136,12 @@ export class Gossip {
       internals.onPeerConnected(connection.remotePeer, connection);
     }
     for (const peer of this.#forged.keys()) if (!linked.has(peer)) this.#forged.delete(peer);
+  }
+
+  #internals(): Internals {
+    const gossipsub: object = this.#gossipsub!;
+    if (!hasInternals(gossipsub)) throw new Error('gossipsub is not as it was');
+    return gossipsub;
   }
 
   #validator(topic: string): TopicValidatorFn {
@@ -181,6 +189,6 @@ export class Gossip {
   }
 }
 
-function isMendable(gossipsub: object): gossipsub is Internals {
-  return ['peers', 'streamsOutbound', 'onPeerConnected'].every((name) => name in gossipsub);
+function hasInternals(gossipsub: object): gossipsub is Internals {
+  return ['peers', 'streamsOutbound', 'onPeerConnected', 'status'].every((name) => name in gossipsub);
 }

@@ -14,7 +14,7 @@ import { Dialer } from './dialer.ts';
 import type { Ending } from './frame-stream.ts';
 import { Gossip } from './gossip.ts';
 import { JOIN_PROTOCOL, JoinDesk, JOINS_PER_PEER_MAX, requestJoin } from './join.ts';
-import { createNode, startNode, type Node } from './libp2p-node.ts';
+import { createNode, startNode, stopNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Greeting, type Link } from './link.ts';
 import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
@@ -251,7 +251,7 @@ class Libp2pNetwork implements Network {
     const tablesStopped = running.tables.stop();
     if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
     running.links.dropAll('stopping');
-    const stopped = tablesStopped.then(() => running.node.libp2p.stop());
+    const stopped = tablesStopped.then(() => stopNode(running.node));
     await Promise.race([stopped, this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
   }

@@ -136,6 +136,21 @@ export async function startNode({ libp2p }: Node, listen: readonly string[]): Pr
   }
 }
 
+/**
+ * Stops it, and the timer by which libp2p would note a second later that it listens nowhere any more: it would keep the
+ * process until then.
+ */
+export async function stopNode({ libp2p, components }: Node): Promise<void> {
+  await libp2p.stop();
+  const update: unknown = Reflect.get(components.addressManager, '_updatePeerStoreAddresses');
+  if (!isDebounced(update)) throw new Error('the address manager is not as it was');
+  update.stop();
+}
+
+function isDebounced(update: unknown): update is { stop(): void } {
+  return typeof update === 'function' && 'stop' in update;
+}
+
 /** libp2p's own log is for its authors and costs time on every frame; what matters is logged by this folder. */
 const silent: Logger = Object.assign(() => {}, {
   enabled: false,

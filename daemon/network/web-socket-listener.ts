@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ComponentLogger, Listener, ListenerEvents, Upgrader } from '@libp2p/interface';
 import { TypedEventEmitter } from '@libp2p/interface';
@@ -6,6 +6,7 @@ import { getThinWaistAddresses, ipPortToMultiaddr } from '@libp2p/utils';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Clock, Timer } from '../clock.ts';
+import { createServer } from '../node-http.ts';
 import { parsePeerAddress } from './addresses.ts';
 import { WebSocketConnection, WEB_SOCKET_OPTIONS } from './web-socket-connection.ts';
 

@@ -249,7 +249,8 @@ class JournalTx implements CareTx {
   }
 
   async quarantine(key: string): Promise<void> {
-    const value = await this.#bytes(key);
+    // A key that is damaged itself is in its table and not in the table's filter: only a range finds it.
+    const [[, value] = []] = await this.#entries({ from: key, to: `${key}\0` });
     if (!value) return;
     let place = `${QUARANTINE}${key}`;
     for (let copy = 2; await this.#bytes(place); copy++) place = `${QUARANTINE}${key}~${copy}`;

@@ -25,6 +25,14 @@ interface Handle {
   sizeBytes: number;
 }
 
+/** A block by its entry in an index, whose key is not before the block's last one and before the next block's first. */
+interface Place {
+  block: Handle;
+  end: Buffer;
+  /** The same of the block before. */
+  start: Buffer | undefined;
+}
+
 export interface TableDamage {
   file: string;
   /** Blocks that LevelDB must not read as they are; undefined when the table cannot be read at all. */
@@ -87,22 +95,25 @@ function checkTable(file: string, table: Buffer): TableDamage | undefined {
   const [meta, next] = readHandle(table, footerAt, table.length - 8) ?? [];
   const [index] = (next !== undefined && readHandle(table, next, table.length - 8)) || [];
   if (!meta || !index || !isWhole(table, index)) return unreadable;
-  const data = handlesIn(table, index);
+  const data = placesIn(table, index);
   if (!data) return unreadable;
-  const altered = data.filter((block) => !isWhole(table, block));
-  const blocks = altered.filter((block) => !isOrderly(table, block));
-  const filters = isWhole(table, meta) ? handlesIn(table, meta) : undefined;
-  const isMetaWhole = filters?.every((filter) => isWhole(table, filter)) ?? false;
+  const altered = data.filter(({ block }) => !isWhole(table, block));
+  const blocks = altered.filter((place) => !isOrderly(table, place)).map(({ block }) => block);
+  const filters = isWhole(table, meta) ? placesIn(table, meta) : undefined;
+  const isMetaWhole = filters?.every(({ block }) => isWhole(table, block)) ?? false;
   if (altered.length === 0 && isMetaWhole) return undefined;
-  const isCut = [...altered, meta].some(
+  const isCut = [...altered.map(({ block }) => block), meta].some(
     (block) => block.offset + block.sizeBytes + TRAILER_SIZE_BYTES > footerAt,
   );
   if (isCut) return unreadable;
   return { file, blocks, readable: altered.length - blocks.length, ...(isMetaWhole ? {} : { meta }) };
 }
 
-/** Whether LevelDB can read an altered block without falling over it: entries and keys of the right form and order. */
-function isOrderly(table: Buffer, { offset, sizeBytes }: Handle): boolean {
+/**
+ * Whether LevelDB can read an altered block without falling over it: entries and keys of the right form and order, and
+ * between those of the blocks around it, where alone they can be found and deleted.
+ */
+function isOrderly(table: Buffer, { block: { offset, sizeBytes }, start, end }: Place): boolean {
   if (table[offset + sizeBytes] !== UNCOMPRESSED) return false;
   const block = table.subarray(offset, offset + sizeBytes);
   const entries = entriesOf(block);
@@ -110,22 +121,22 @@ function isOrderly(table: Buffer, { offset, sizeBytes }: Handle): boolean {
   const limit = limitOf(block);
   const starts = new Set(entries.filter(({ shared }) => shared === 0).map(({ at }) => at));
   for (let at = limit; at < block.length - 4; at += 4) if (!starts.has(block.readUInt32LE(at))) return false;
-  let before = Buffer.alloc(0);
-  for (const { shared, rest } of entries) {
-    if (shared > before.length) return false;
-    const key = Buffer.concat([before.subarray(0, shared), rest]);
-    if (key.length < KEY_TAIL_SIZE_BYTES || key[key.length - KEY_TAIL_SIZE_BYTES]! > 1) return false;
-    if (before.length > 0 && compareKeys(before, key) >= 0) return false;
+  const keys = keysOf(entries);
+  if (!keys?.every((key) => key.length >= KEY_TAIL_SIZE_BYTES && key[key.length - KEY_TAIL_SIZE_BYTES]! <= 1))
+    return false;
+  let before = start;
+  for (const key of keys) {
+    if (before && compareKeys(before, key) >= 0) return false;
     before = key;
   }
-  return true;
+  return keys.length === 0 || compareKeys(keys.at(-1)!, end) <= 0;
 }
 
 /** User keys rise; of one, the newest comes first. The tail is a type byte and seven bytes of sequence, little-endian. */
 function compareKeys(a: Buffer, b: Buffer): number {
   const [endA, endB] = [a.length - KEY_TAIL_SIZE_BYTES, b.length - KEY_TAIL_SIZE_BYTES];
   const order = a.subarray(0, endA).compare(b.subarray(0, endB));
-  return order !== 0 ? order : b.readBigUInt64LE(endB) > a.readBigUInt64LE(endA) ? 1 : -1;
+  return order !== 0 ? order : Number(b.readBigUInt64LE(endB) - a.readBigUInt64LE(endA));
 }
 
 interface Entry {
@@ -161,19 +172,37 @@ function entriesOf(block: Buffer): Entry[] | undefined {
   return entries;
 }
 
+/** The keys of a block's entries, each of which says how much it shares with the one before; undefined for nonsense. */
+function keysOf(entries: readonly Entry[]): Buffer[] | undefined {
+  const keys: Buffer[] = [];
+  for (const { shared, rest } of entries) {
+    const before = keys.at(-1) ?? Buffer.alloc(0);
+    if (shared > before.length) return undefined;
+    keys.push(Buffer.concat([before.subarray(0, shared), rest]));
+  }
+  return keys;
+}
+
 function isWhole(table: Buffer, { offset, sizeBytes }: Handle): boolean {
   const end = offset + sizeBytes;
   if (end + TRAILER_SIZE_BYTES > table.length) return false;
   return table.readUInt32LE(end + 1) === storedChecksum(table, offset, end + 1);
 }
 
-/** The handles that the entries of an index or meta index hold; undefined when it is no such block. */
-function handlesIn(table: Buffer, { offset, sizeBytes }: Handle): Handle[] | undefined {
+/** The blocks that the entries of an index or meta index name; undefined when it is no such block. */
+function placesIn(table: Buffer, { offset, sizeBytes }: Handle): Place[] | undefined {
   const stored = table.subarray(offset, offset + sizeBytes);
   const packed = table[offset + sizeBytes] === SNAPPY;
-  const block = packed ? unpackSnappy(stored, TABLE_SIZE_BYTES_MAX) : stored;
-  const handles = block && entriesOf(block)?.map(({ value }) => readHandle(value, 0, value.length)?.[0]);
-  return handles?.every((handle) => handle !== undefined) ? handles : undefined;
+  const bytes = packed ? unpackSnappy(stored, TABLE_SIZE_BYTES_MAX) : stored;
+  const entries = bytes && entriesOf(bytes);
+  const keys = entries && keysOf(entries);
+  const places: Place[] = [];
+  for (const [at, { value }] of entries?.entries() ?? []) {
+    const [block] = readHandle(value, 0, value.length) ?? [];
+    if (!block || !keys) return undefined;
+    places.push({ block, end: keys[at]!, start: keys[at - 1] });
+  }
+  return keys && places;
 }
 
 function readHandle(table: Buffer, at: number, limit: number): [handle: Handle, next: number] | undefined {

@@ -12,6 +12,8 @@ const POINTS = STORE_STEPS.flatMap(({ name, at }) => [
   { point: `before ${name}`, at },
   { point: `after ${name}`, at },
 ]);
+/** Each sender rests so long after a message: enough are under way, and no case waits until others are shown. */
+const REST_MS = 30;
 
 const stage = new Stage();
 let a: DaemonProcess;
@@ -22,10 +24,14 @@ let traffic: Traffic;
 beforeAll(async () => {
   [a, b, c] = await Promise.all([stage.machine('alpha'), stage.machine('beta'), stage.machine('gamma')]);
   await mesh('team', a, b, c);
-  traffic = new Traffic([
-    [a, b],
-    [b, a],
-  ]);
+  traffic = new Traffic(
+    [
+      [a, b],
+      [b, a],
+    ],
+    [],
+    REST_MS,
+  );
   await traffic.start();
 });
 afterAll(() => stage.end());

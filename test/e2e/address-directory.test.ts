@@ -102,15 +102,19 @@ async function found(by: Machine, of: string): Promise<number[]> {
   return list;
 }
 
+/** Those records when there are some: a table knows of a link only once the other side's table answers. */
+const foundAtLast = (by: Machine, of: string): Promise<number[]> =>
+  eventually(
+    'the record is found',
+    () => found(by, of),
+    (list) => list.length > 0,
+  );
+
 test('a machine that moved is found by a member that is not linked with it and was told nothing', async () => {
   const all = await line(6);
   const [seeker, before, mover] = [all[0]!, all[4]!, all[5]!];
   const old = mover.network.addresses();
-  await eventually(
-    'the first word lies with others',
-    () => found(seeker, mover.peerId),
-    (list) => list.length > 0,
-  );
+  await foundAtLast(seeker, mover.peerId);
   directories.pop()!.stop();
   await mover.network.stop();
   seeker.known.set(mover.peerId, { at: Date.now(), addresses: old });
@@ -145,11 +149,7 @@ test('a member of another namespace is linked, and is not heard in the table', a
   const stranger = await lax();
   stranger.name(victim!);
   await stranger.linked(victim!);
-  await eventually(
-    'the table has the word of the victim',
-    () => found(victim!, victim!.peerId),
-    (list) => list.length > 0,
-  );
+  await foundAtLast(victim!, victim!.peerId);
   const seed = systemRandom.bytes(32);
   const { peerId } = signerFromSeed(seed);
   const key = recordKey(circle, peerId);
@@ -163,13 +163,9 @@ test('a member of another namespace is linked, and is not heard in the table', a
   // The same as a member, so that it was the membership.
   members.add(stranger.peerId);
   stranger.network.drop(victim!.peerId, 'again');
-  await eventually(
-    'it is answered',
-    () => found(stranger, victim!.peerId),
-    (list) => list.length > 0,
-  );
+  await foundAtLast(stranger, victim!.peerId);
   expect(await stranger.network.putRecord!(protocol, { key, value })).toBeGreaterThan(0);
-  expect(await found(victim!, peerId)).toContain(1);
+  expect(await foundAtLast(victim!, peerId)).toContain(1);
 }, 60_000);
 
 test('a hostile member neither replaces a word by an older one nor leaves what does not belong there', async () => {
@@ -183,14 +179,11 @@ test('a hostile member neither replaces a word by an older one nor leaves what d
   const put = (value: Uint8Array, under = key) => hostile.network.putRecord!(protocol, { key: under, value });
   const nowhere = '/ip4/192.0.2.1/tcp/1';
   const own = systemRandom.bytes(32);
-  await eventually(
-    'the hostile machine is heard, and holds the word',
-    () => found(hostile, owner!.peerId),
-    (list) => list.length > 0,
-  );
+  // It is heard, and holds the word.
+  await foundAtLast(hostile, owner!.peerId);
   // Whoever has seen the newest takes no older one.
-  const [newest] = await found(seeker!, owner!.peerId);
-  await found(holder!, owner!.peerId);
+  const [newest] = await foundAtLast(seeker!, owner!.peerId);
+  await foundAtLast(holder!, owner!.peerId);
   expect(newest).toBeGreaterThan(1);
 
   expect(await put(sealed(wordOf(owner!.seed, 1, nowhere)))).toBe(0);
@@ -204,7 +197,7 @@ test('a hostile member neither replaces a word by an older one nor leaves what d
 
   // What it holds itself it gives to whoever asks, who takes none of it.
   for (const seeking of [seeker!, holder!])
-    expect(new Set(await found(seeking, owner!.peerId))).toEqual(new Set([newest]));
+    expect(new Set(await foundAtLast(seeking, owner!.peerId))).toEqual(new Set([newest]));
 }, 60_000);
 
 test('a member whose table begins after the link holds records as well', async () => {
@@ -229,11 +222,7 @@ test('a member whose table begins after the link holds records as well', async (
 
 test('a table that is off is not answered', async () => {
   const [one, other] = await line(2);
-  await eventually(
-    'the word is there',
-    () => found(one!, other!.peerId),
-    (list) => list.length > 0,
-  );
+  await foundAtLast(one!, other!.peerId);
   for (const directory of directories.splice(0)) directory.stop();
   other!.network.setTables!([]);
   const stranger = await lax();

@@ -8,14 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClient } from '../../daemon/client/client.ts';
 import { readDaemonInfo, type DaemonInfo } from '../../daemon/daemon-json.ts';
 import { homePaths } from '../../daemon/home.ts';
 import { HTTP_PORT_DEFAULT } from '../../daemon/ports.ts';
+import { BIN } from '../processes/daemon-process.ts';
 
-const BIN = fileURLToPath(new URL('../../cli/bin.ts', import.meta.url));
 const LOCAL = ['--http-port', '0', '--listen', '/ip4/127.0.0.1/tcp/0'];
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from 'vitest';
 import { systemClock, systemRandom, type Clock } from '../../daemon/clock.ts';
 import type { NetworkHandlers } from '../../daemon/network/network.ts';
@@ -398,6 +399,21 @@ describe('listening', () => {
     expect(() => new Machine({ listen: ['tcp://127.0.0.1'] })).toThrow(
       expect.objectContaining({ code: 'invalid_input' }),
     );
+  });
+
+  test('leaves nothing behind when it stops that would keep the process', async () => {
+    const machines = new URL('network-machine.ts', import.meta.url).href;
+    const program = `
+      const { linkedPair } = await import(${JSON.stringify(machines)});
+      const pair = await linkedPair();
+      await Promise.all(pair.map(({ network }) => network.stop()));
+      const stoppedMs = performance.now();
+      process.on('exit', () => console.log(performance.now() - stoppedMs));`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    // libp2p's own timers are of a second.
+    expect(Number(await text(child.stdout))).toBeLessThan(700);
   });
 
   test('stops within moments in the middle of dials', async () => {

@@ -4,13 +4,13 @@ import { jobOf, runFleet } from './fleet.ts';
 import { closingReport, failureText } from './report.ts';
 import type { Worked } from './worker.ts';
 
-/** Beyond the first, which are always the same, those that have found something once. */
+/** Before the first, which are always the same, those that have found something once. */
 const REPLAYED = [107, 189];
 const SEEDS = 100;
 const MESSAGES = 500;
 test(`${SEEDS} seeds of ${MESSAGES} messages, one of them fresh`, async () => {
   const seeds = Array.from({ length: SEEDS - 1 - REPLAYED.length }, (_none, index) => index + 1);
-  const jobs = [...seeds, ...REPLAYED, randomInt(1_000_000_000)].map((seed) => jobOf(seed, MESSAGES));
+  const jobs = [...REPLAYED, ...seeds, randomInt(1_000_000_000)].map((seed) => jobOf(seed, MESSAGES));
   const results: Worked[] = [];
   const startedMs = performance.now();
   // It ends with the first seed that fails; `npm run sim` finds out how many do.

@@ -85,8 +85,8 @@ describe('readText', () => {
   });
 });
 
-describe('the command tree', () => {
-  const program = createProgram({ out() {}, err() {} });
+describe('the command tree', async () => {
+  const program = await createProgram([], { out() {}, err() {} });
   const tree = commandTree(program);
   const lines = (command: CommandTree, above = ''): string[] =>
     command.commands.flatMap((below) => [`${above}${below.name}`, ...lines(below, `${above}${below.name} `)]);
@@ -112,6 +112,13 @@ describe('the command tree', () => {
         ...['export', 'import'].map((name) => `bundle ${name}`),
       ]),
     );
+  });
+
+  it('has a command also when the line names no other', async () => {
+    for (const { name } of tree.commands) {
+      const alone = await createProgram(['--home', 'x', name], { out() {}, err() {} });
+      expect(commandTree(alone).commands.map((command) => command.name)).toContain(name);
+    }
   });
 
   it('gives --home and --json to every command', () => {

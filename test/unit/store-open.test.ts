@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -54,4 +55,42 @@ test('without a manifest that can be read every table counts', async () => {
   expect(await liveTables(folder)).toBeUndefined();
   await truncate(join(folder, (await tables())[0]!), 30);
   await expect(open()).rejects.toMatchObject({ code: 'store_damaged' });
+});
+
+test('whatever is altered in a key, keys come in order, and what is deleted is gone', async () => {
+  const keyOf = (number: number) => `outbox/${String(number).padStart(12, '0')}`;
+  // A block has four of them; they cannot be packed.
+  const valueOf = (number: number) =>
+    createHash('shake256', { outputLength: 950 }).update(String(number)).digest();
+  const kv = await openLevelKv(folder);
+  for (let number = 1; number <= 40; number++)
+    await kv.write([{ key: keyOf(number), value: valueOf(number) }], { sync: true });
+  for (let number = 1; number <= 40; number += 7)
+    await kv.write([{ key: keyOf(number), value: undefined }], { sync: true });
+  await kv.close();
+  await (await openLevelKv(folder)).close();
+  const all = await Promise.all(
+    (await tables()).map(async (name) => ({ name, bytes: await readFile(join(folder, name)) })),
+  );
+  const { name, bytes } = all.sort((a, b) => b.bytes.length - a.bytes.length)[0]!;
+  const [whole, everything] = [folder, { from: '', to: '\x7f' }];
+  for (const number of [5, 6, 7, 9, 10, 11]) {
+    const valueAt = bytes.indexOf(valueOf(number));
+    for (let at = valueAt - 15; at < valueAt - 8; at++) {
+      folder = join(base, `damaged-${at}`);
+      await cp(whole, folder, { recursive: true });
+      await writeFile(join(folder, name), bytes.with(at, bytes[at]! ^ 1));
+      const { kv: damaged, found } = await open();
+      const keys = (await damaged.range(everything)).map(([key]) => key);
+      expect({ number, found, keys }).toEqual({ number, found, keys: keys.toSorted() });
+      expect(keys.length).toBeGreaterThan(20);
+      await damaged.write(
+        keys.map((key) => ({ key, value: undefined })),
+        { sync: true },
+      );
+      expect({ number, left: await damaged.range(everything) }).toEqual({ number, left: [] });
+      await damaged.close();
+      await rm(folder, { recursive: true });
+    }
+  }
 });
