@@ -122,8 +122,10 @@ type Distance = 'loopback' | 'private' | 'public';
 export interface TargetFacts {
   port: number;
   reach: Distance;
-  /** Whether it names one host. */
+  /** Whether it names one host, */
   unicast: boolean;
+  /** and whether that is this one. */
+  own: boolean;
   /** The families of IP of this address, and of ours as the relay sees it. */
   sameFamily: boolean;
   /** How far away the relay is, by the address at which this machine has dialled it. */
@@ -136,10 +138,10 @@ const FAR: Record<Distance, number> = { loopback: 0, private: 1, public: 2 };
 
 /**
  * Whether a machine may be made to connect there. A relay that is reached over the internet has no business with hosts
- * in our own network, nor one in our network with this host's loopback: so nobody behind it can have us knock there.
+ * in our own network, and none with this host itself: so nobody can have us knock there.
  */
-export function isTarget({ port, reach, unicast, sameFamily, relayReach }: TargetFacts): boolean {
-  return unicast && sameFamily && port >= TARGET_PORT_MIN && FAR[reach] >= FAR[relayReach];
+export function isTarget({ port, reach, unicast, own, sameFamily, relayReach }: TargetFacts): boolean {
+  return unicast && !own && sameFamily && port >= TARGET_PORT_MIN && FAR[reach] >= FAR[relayReach];
 }
 
 /** The one that has read `go` starts after this long: more than most ways through a relay take, there and back. */

@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { Connection } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import { decodeMeetAnswer, encodePunching, type Endpoint } from '../../protocol/punching.ts';
@@ -18,6 +16,13 @@ const ADDRESSES_MAX = 3;
 export interface Seen {
   you: Endpoint;
   other?: Endpoint | undefined;
+}
+
+export interface DoorParts {
+  dialFrom: DialFrom;
+  /** A port of TCP that nobody on this host has. */
+  freePort: (family: 'ip4' | 'ip6') => Promise<number>;
+  clock: Clock;
 }
 
 /**
@@ -39,9 +44,8 @@ export class Door {
 
   /** Dials a relay at one of its addresses, each ending in its peer id. Rejects when none answers. */
   static async open(
-    dialFrom: DialFrom,
+    { dialFrom, freePort, clock }: DoorParts,
     addresses: readonly string[],
-    clock: Clock,
     signal: AbortSignal,
   ): Promise<Door> {
     let failure: unknown;
@@ -50,7 +54,7 @@ export class Door {
       if (place === undefined) continue;
       const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
       try {
-        const localPort = await freePort(place.kind === 'ip6' ? '::' : '0.0.0.0');
+        const localPort = await freePort(place.kind === 'ip6' ? 'ip6' : 'ip4');
         const connection = await dialFrom(address, { localPort, initiator: true }, limit.signal);
         return new Door(connection, localPort, reachOf(place));
       } catch (error) {
@@ -90,14 +94,4 @@ export async function askWhatIsSeen(
   } finally {
     stream.abort(new Error('done'));
   }
-}
-
-/** A port that nobody has. Another program may take it before we do; then this attempt fails, and the next is another. */
-async function freePort(host: string): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

@@ -21,12 +21,11 @@ import {
   type PunchRefusal,
   type PunchRequest,
 } from '../../protocol/punching.ts';
-import type { Clock, Random } from '../clock.ts';
+import type { Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { isUnicast, reachOf, relayOf } from './addresses.ts';
 import { deadline } from './deadline.ts';
-import type { DialFrom } from './dial.ts';
-import { Door, type Seen } from './hole-punch-door.ts';
+import { Door, type DoorParts, type Seen } from './hole-punch-door.ts';
 import { Talk } from './talk.ts';
 
 /** Wire. What two machines say to each other through a relay, to meet without it. */
@@ -34,13 +33,13 @@ export const PUNCH_PROTOCOL = '/patchcord/punch/1';
 /** A connection that the other side has got through has this long to become the link. */
 const LINK_WITHIN_MS = 10_000;
 
-export interface HolePunchingOptions {
-  dialFrom: DialFrom;
+export interface HolePunchingOptions extends DoorParts {
   /** The connection of the link with a machine, if there is one. */
   linkWith: (peerId: string) => Connection | undefined;
   /** Where a relay is reached by TCP, best first, each ending in its peer id. */
   relayAddresses: (relay: string) => readonly string[];
-  clock: Clock;
+  /** Addresses of this machine's own interfaces. */
+  ownIps: () => ReadonlySet<string>;
   random: Random;
   log: Log;
   stopping: AbortSignal;
@@ -155,13 +154,13 @@ export class HolePunching {
     { relay, ...attempt }: Omit<Side, 'door'> & { relay: string },
     act: (side: Side) => Promise<Connection>,
   ): Promise<Connection> {
-    const { dialFrom, relayAddresses, clock, log } = this.#options;
+    const { relayAddresses, clock, log } = this.#options;
     const { peerId } = attempt;
     const limit = deadline(clock, PUNCH_TIMEOUT_MS, attempt.signal);
     this.#running.add(peerId);
     let door: Door | undefined;
     try {
-      door = await Door.open(dialFrom, relayAddresses(relay), clock, limit.signal);
+      door = await Door.open(this.#options, relayAddresses(relay), limit.signal);
       const connection = await act({ ...attempt, door, signal: limit.signal });
       this.#punched.add(connection);
       log.info({ peer: peerId, address: connection.remoteAddr.toString() }, 'punched a hole');
@@ -181,6 +180,7 @@ export class HolePunching {
       port: other.port,
       reach: reachOf(place),
       unicast: isUnicast(place),
+      own: this.#options.ownIps().has(other.ip),
       sameFamily: place.kind === kindOf(you.ip),
       relayReach: door.relayReach,
     };

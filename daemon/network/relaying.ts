@@ -14,6 +14,7 @@ import { HolePunching, PUNCH_PROTOCOL } from './hole-punching.ts';
 import type { Node } from './libp2p-node.ts';
 import type { Link } from './link.ts';
 import type { LinkTable } from './link-table.ts';
+import { freePort } from './socket-connection.ts';
 import { MEET_PROTOCOL, Meetings } from './meetings.ts';
 import type { NetworkHandlers, SeenAs } from './network.ts';
 import { RelayClient } from './relay-client.ts';
@@ -74,6 +75,7 @@ export class Relaying {
     this.#punching = new HolePunching({
       ...options,
       dialFrom: node.dialFrom,
+      freePort,
       linkWith,
       relayAddresses: (relay) => this.#doorsOf(relay),
     });

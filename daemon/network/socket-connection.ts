@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import type { AbortOptions, ComponentLogger, Upgrader } from '@libp2p/interface';
 import { AbstractMultiaddrConnection, type SendResult } from '@libp2p/utils';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -31,6 +31,19 @@ export function dialerFrom({ upgrader, logger }: { upgrader: Upgrader; logger: C
       throw error;
     }
   };
+}
+
+/**
+ * A port that nobody has. Another program may take it before we do: then a dial from it fails, and the next is from
+ * another one.
+ */
+export async function freePort(family: 'ip4' | 'ip6'): Promise<number> {
+  const server = createServer().listen(0, family === 'ip6' ? '::' : '0.0.0.0');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 async function open(host: string, port: number, localPort: number, signal: AbortSignal): Promise<Socket> {
