@@ -13,7 +13,7 @@ import { MEMBERS_MAX } from '../../protocol/limits.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeComponents } from './dht.ts';
 import type { DialFrom, DialOne } from './dial.ts';
-import { dialerFrom } from './socket-connection.ts';
+import { dialerFrom } from './dial-from.ts';
 import { webSockets } from './web-socket.ts';
 
 /** Connections that are opened per second from one address, which may be a whole office behind one router. */

@@ -14,7 +14,7 @@ import { HolePunching, PUNCH_PROTOCOL } from './hole-punching.ts';
 import type { Node } from './libp2p-node.ts';
 import type { Link } from './link.ts';
 import type { LinkTable } from './link-table.ts';
-import { freePort } from './socket-connection.ts';
+import { freePort } from './dial-from.ts';
 import { MEET_PROTOCOL, Meetings } from './meetings.ts';
 import type { NetworkHandlers, SeenAs } from './network.ts';
 import { RelayClient } from './relay-client.ts';
