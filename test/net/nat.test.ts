@@ -11,7 +11,7 @@ import { LEDGER_MS_MAX, linked, linkOf, timed } from './watch.ts';
 describe.skipIf(skipAloud('holes in NATs')).each([
   ['drop', false],
   ['reset', true],
-])('two homes behind NATs that keep ports; what comes unasked one drops, the other %ss', (_, resets) => {
+])('two homes behind NATs that keep ports; what comes unasked one drops, one %ss', (_, resets) => {
   const EVERY_MS = 50;
   const PUNCHED_MS_MAX = 30_000;
   let net: Net;
@@ -167,6 +167,17 @@ describe.skipIf(skipAloud('two homes behind NAT'))('two homes behind NAT, and a 
     await timed('linked through the keeper again', () => linked(a, b, STARTED_MS_MAX));
     await timed('arrived after the keeper came back', () => traffic.arrived());
     expect(traffic.ledger.lost().length).toBeLessThan(traffic.ledger.acknowledgedCount);
+  });
+
+  test('no hole can be punched, and the link stays as it is', async () => {
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const link = await linkOf(from, to);
+      expect(link).toMatchObject({ up: true, relay: keeper.label });
+      expect(link).not.toHaveProperty('punched');
+    }
   });
 
   test('mail for a home that is off is kept by the keeper', async () => {

@@ -136,7 +136,7 @@ describe('hostile messages', () => {
     ['a peer id with it', { ip: '203.0.113.9', port: 1, peer: 'x' }],
     ['much', { ip: '1'.repeat(10_000), port: 1 }],
   ])('a relay cannot name what is no address: %s', (_, other) => {
-    expect(() => decodeMeetAnswer(encode({ t: 'seen', you, other }))).toThrow();
+    expect(() => decodeMeetAnswer(encode({ t: 'seen', you, other }))).toThrow('Not a message');
     expect(decodeMeetAnswer(encode({ t: 'seen', you, other: you }))).toEqual({ t: 'seen', you, other: you });
   });
 });
