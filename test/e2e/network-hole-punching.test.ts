@@ -74,7 +74,7 @@ describe('a dial from a port of our choice', () => {
     await expect(dialFrom(addressOf(machine), from, never)).rejects.toThrow('EADDRINUSE');
     taken.close();
     const called = AbortSignal.abort(new Error('called off'));
-    await expect(dialFrom(addressOf(machine), from, called)).rejects.toThrow();
+    await expect(dialFrom(addressOf(machine), from, called)).rejects.toThrow('called off');
   });
 });
 

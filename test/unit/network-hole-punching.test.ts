@@ -181,8 +181,9 @@ describe('two machines behind NAT', () => {
     expect(await outcomeOf(start())).toBe('connected');
     const [ofA, ofB] = [triesOf(A), triesOf(B)];
     expect(ofA.length).toBeGreaterThanOrEqual(3);
-    for (const [index, { atMs }] of ofA.entries()) {
-      if (ofB[index]) expect(Math.abs(ofB[index].atMs - atMs)).toBeLessThanOrEqual(1);
+    expect(ofB.length).toBeGreaterThanOrEqual(2);
+    for (const [index, { atMs }] of ofB.entries()) {
+      expect(Math.abs(ofA[index]!.atMs - atMs)).toBeLessThanOrEqual(1);
     }
   });
 
