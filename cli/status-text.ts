@@ -10,6 +10,7 @@ export function statusText(status: StatusView): string {
     `Peer id:  ${inline(status.peer_id)}`,
     `API:      ${inline(status.http)}, ${inline(status.socket, 4_096)}`,
     `Listens:  ${status.listen.map((address) => inline(address)).join('\n          ') || 'nowhere'}`,
+    ...(status.behind_nat ? [`Behind:   a NAT, seen as ${inline(status.seen_as ?? '')}`] : []),
     ...(status.damage ? [damageLine(status.damage)] : []),
     block('Namespaces', status.namespaces.map(namespaceLine)),
     block('Agents', status.agents.map(agentLine)),
@@ -103,10 +104,8 @@ function memberLine(view: MemberView): string {
 
 function linkLine(view: StatusView['links'][number]): string {
   const why = view.last_error === undefined ? '' : ` (${inline(view.last_error)})`;
-  const way =
-    view.relay === undefined
-      ? `at ${inline(view.address ?? 'an unknown address')}`
-      : `via relay ${inline(view.relay)}`;
+  const at = `${view.punched ? 'punched through NAT, ' : ''}at ${inline(view.address ?? 'an unknown address')}`;
+  const way = view.relay === undefined ? at : `via relay ${inline(view.relay)}`;
   const link = view.up ? `linked ${way}` : `not linked${why}`;
   const held = view.held === 0 ? '' : `, ${view.held} held for it as a mailbox`;
   return `${inline(view.machine)}: ${link}; ${view.queued} queued${held}`;

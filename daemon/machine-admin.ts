@@ -32,7 +32,7 @@ import type { DirectorySync } from './directory/sync.ts';
 import type { MachineMessenger } from './messenger/machine-messenger.ts';
 import { isoTime, messageView } from './messenger/views.ts';
 import type { Watches } from './messenger/watches.ts';
-import type { Network } from './network/network.ts';
+import type { Network, SeenAs } from './network/network.ts';
 import type { HeldStore } from './store/held-store.ts';
 import { damageView } from './doctor/store-checks.ts';
 import type { StoreCare } from './store/care/store-care.ts';
@@ -91,23 +91,26 @@ export class MachineAdmin implements Admin {
   async status(): Promise<MachineStatus> {
     const { self } = this.#directory;
     const held = await this.#held.recipients();
-    const links = this.#network.links().map(async ({ peerId, up, address, relay, lastError }) => ({
+    const links = this.#network.links().map(async ({ peerId, up, address, relay, punched, lastError }) => ({
       machine: this.#labelOf(peerId),
       peer_id: peerId,
       up,
       ...(address === undefined ? {} : { address }),
       ...(relay === undefined ? {} : { relay: this.#labelOf(relay) }),
+      ...(punched && { punched }),
       ...(lastError === undefined ? {} : { last_error: lastError }),
       prekey: this.#prekeyState(peerId),
       queued: await this.#mail.outboxCount(peerId),
       held: held.reduce((sum, { to, count }) => sum + (to === peerId ? count : 0), 0),
     }));
     const damage = this.#care.unseen;
+    const seen = this.#network.seenAs?.();
     return {
       ...(damage && { damage: damageView(damage) }),
       machine: self.label,
       peer_id: self.peerId,
       listen: this.#network.addresses(),
+      ...(seen && { seen_as: seenText(seen), behind_nat: seen.behindNat }),
       namespaces: await this.namespaces(),
       agents: await this.agents(),
       links: await Promise.all(links),
@@ -345,4 +348,8 @@ export class MachineAdmin implements Admin {
 
 function joinCheckView({ code, label, joiner, sinceMs }: JoinCheck & { code: string }): JoinCheckView {
   return { code, machine: label, peer_id: joiner, since: isoTime(sinceMs) };
+}
+
+function seenText({ ip, port }: SeenAs): string {
+  return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }

@@ -109,6 +109,8 @@ export const zStatusView = z.object({
   started_at: zTime,
   damage: zDamageView.optional().describe('damage of the store that nobody has acknowledged'),
   listen: z.array(z.string()),
+  seen_as: z.string().optional().describe('ip:port from which a relay has seen this machine come'),
+  behind_nat: z.boolean().optional().describe('whether that is an address of another host, a router'),
   http: z.string(),
   socket: z.string(),
   namespaces: z.array(zNamespaceView),
@@ -120,6 +122,10 @@ export const zStatusView = z.object({
       up: z.boolean(),
       address: z.string().optional(),
       relay: z.string().optional().describe('the machine that passes the bytes of this link on'),
+      punched: z
+        .boolean()
+        .optional()
+        .describe('a direct link that both sides opened at once, through their NATs'),
       last_error: z.string().optional(),
       prekey: z.enum(['fresh', 'stale', 'none']).describe('what envelopes for it are sealed to'),
       queued: z.number().int().describe('parcels that wait for this machine'),

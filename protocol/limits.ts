@@ -262,6 +262,20 @@ export const RELAYED_BUFFER_COUNTED_BYTES = 16 * 1024;
 export const RELAYED_SILENCE_MS = 60_000;
 /** Relays at which a machine says that it can be reached. */
 export const RELAYS_CHOSEN_MAX = 2;
+/** Holes that a machine punches at once; each takes a connection more with a relay, which takes 8 of one machine. */
+export const PUNCHES_MAX = 4;
+/** What another machine may have it try, at once and for each second: 4, and one more every two minutes. */
+export const PUNCHES_BURST = 4;
+export const PUNCHES_PER_SECOND = 1 / 120;
+/** One attempt, from the first word to the last try. */
+export const PUNCH_TIMEOUT_MS = 20_000;
+/** Machines whose outside address a relay keeps for another one, of all and of one machine, and for how long. */
+export const MEETINGS_MAX = 1_024;
+export const MEETINGS_PER_MACHINE_MAX = 8;
+export const MEETING_MS_MAX = 30_000;
+/** How often one machine may ask a relay what it looks like, at once and for each second. */
+export const MEETS_BURST = 16;
+export const MEETS_PER_SECOND = 0.5;
 /** A machine says that it is alive this often; in a namespace of so many more machines a little less often, */
 export const PRESENCE_BEAT_MS = 15_000;
 export const PRESENCE_BEAT_MS_MAX = 20_000;

@@ -99,7 +99,8 @@ async function examine(cli: Cli, { repair = false, ack = false }: DoctorOptions)
   }
 }
 
-function runningChecks({ version, pid, namespaces, links }: StatusView): CheckView[] {
+function runningChecks(status: StatusView): CheckView[] {
+  const { version, pid, namespaces, links } = status;
   const own = packageVersion();
   const process = `process ${pid}, version ${version}`;
   const daemon: CheckView =
@@ -115,7 +116,14 @@ function runningChecks({ version, pid, namespaces, links }: StatusView): CheckVi
   const queued = links.reduce((sum, link) => sum + link.queued, 0);
   const isAlone = links.length > 0 && up === 0;
   const text = `${namespaces.length} namespaces; ${up} of ${links.length} machines linked; ${queued} letters wait`;
-  return [daemon, { name: 'links', state: isAlone ? 'warn' : 'ok', text }];
+  return [daemon, { name: 'links', state: isAlone ? 'warn' : 'ok', text }, ...natChecks(status)];
+}
+
+/** Said where a relay has told; nobody else is asked. */
+function natChecks({ seen_as: seen, behind_nat: behind }: StatusView): CheckView[] {
+  if (seen === undefined) return [];
+  const text = behind ? `behind NAT, seen as ${seen}` : `no NAT, seen as ${seen}`;
+  return [{ name: 'nat', state: 'ok', text }];
 }
 
 function checkLine({ name, state, text, remedy }: CheckView): string {

@@ -15,6 +15,8 @@ export interface PeerFacts {
   address?: string | undefined;
   /** Label of the machine that passes the link's bytes on, when one does. */
   relay?: string | undefined;
+  /** The link was opened from both sides at once, through their NATs. */
+  punched?: boolean | undefined;
   /** Where it is known to be, best first. */
   addresses: readonly string[];
   /** What the last attempt met, by address. */
@@ -117,8 +119,9 @@ function noNamespace({ left }: PeerFacts): Finding {
   return { state: 'fail', text: left.map(({ text }) => text).join('; '), remedy };
 }
 
-function linkFinding({ address = 'an unknown address', relay }: PeerFacts): Finding {
-  const way = relay === undefined ? 'directly' : `through the relay ${relay}`;
+function linkFinding({ address = 'an unknown address', relay, punched }: PeerFacts): Finding {
+  const direct = punched ? 'directly, punched through NAT' : 'directly';
+  const way = relay === undefined ? direct : `through the relay ${relay}`;
   return { state: 'ok', text: `linked ${way}, at ${address}` };
 }
 

@@ -48,6 +48,7 @@ async function factsOf(
     isHere: namespaces.some(({ id }) => directory.isHere(id, machine)),
     address: link?.address,
     relay: link?.relay && labelOf(directory, link.relay),
+    punched: link?.punched,
     addresses: link?.addresses ?? known,
     tried: link?.tried ?? [],
     attempts: link?.attempts ?? 0,

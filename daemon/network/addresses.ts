@@ -127,6 +127,24 @@ export function reachOf(address: Pick<PeerAddress, 'kind' | 'host'>): Reach {
   return PRIVATE.check(address.host, family) ? 'private' : 'public';
 }
 
+/** "This network", multicast, reserved and broadcast (RFC 6890). */
+const NO_HOST = new BlockList();
+NO_HOST.addSubnet('0.0.0.0', 8, 'ipv4');
+NO_HOST.addSubnet('224.0.0.0', 4, 'ipv4');
+NO_HOST.addSubnet('240.0.0.0', 4, 'ipv4');
+/** The same of IPv6, and what hides an address of IPv4. By itself: Node finds every IPv4 address in `::ffff:0:0/96`. */
+const NO_HOST_6 = new BlockList();
+NO_HOST_6.addAddress('::', 'ipv6');
+NO_HOST_6.addSubnet('::ffff:0:0', 96, 'ipv6');
+NO_HOST_6.addSubnet('64:ff9b::', 96, 'ipv6');
+NO_HOST_6.addSubnet('ff00::', 8, 'ipv6');
+
+/** Whether an address of IP names one host. */
+export function isUnicast({ kind, host }: Pick<PeerAddress, 'kind' | 'host'>): boolean {
+  if (kind === 'ip4') return !NO_HOST.check(host, 'ipv4');
+  return kind === 'ip6' && !NO_HOST_6.check(host, 'ipv6');
+}
+
 function components(text: string): Component[] {
   try {
     return multiaddr(text).getComponents();

@@ -7,6 +7,15 @@ import type { Tried } from './network.ts';
 /** Opens one encrypted connection to one multiaddr. */
 export type DialOne = (address: string, signal: AbortSignal) => Promise<Connection>;
 
+/** From which port a connection is opened, and which side of the handshake this machine takes. */
+export interface From {
+  localPort: number;
+  initiator: boolean;
+}
+
+/** Opens one encrypted connection from a given port to one multiaddr of TCP. */
+export type DialFrom = (address: string, from: From, signal: AbortSignal) => Promise<Connection>;
+
 /** How long one address may take. */
 export const ADDRESS_TIMEOUT_MS = 6_000;
 /**

@@ -11,7 +11,7 @@ export interface DirectSeekerOptions {
   random: Random;
   /** The addresses of a machine that lead through no relay, best first. */
   addresses(peerId: string): readonly string[];
-  /** Makes a direct connection the link; rejects when it cannot. */
+  /** Makes a direct connection the link, also where no address is known; rejects when it cannot. */
   connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void>;
 }
 
@@ -89,7 +89,7 @@ export class DirectSeeker {
     target.tried = addresses.join();
     this.#running += 1;
     try {
-      if (addresses.length > 0) await this.#options.connect(peerId, addresses, attempt.signal);
+      await this.#options.connect(peerId, addresses, attempt.signal);
     } catch {
       // The link through the relay goes on.
     }

@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import type { Connection, Libp2p, Stream } from '@libp2p/interface';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Frame } from '../../protocol/frame.ts';
@@ -18,8 +19,8 @@ import { createNode, startNode, stopNode, type Node } from './libp2p-node.ts';
 import { LINK_PROTOCOL, type Greeting, type Link } from './link.ts';
 import { LinkCare } from './link-care.ts';
 import { LinkTable, type LinkTableEvents } from './link-table.ts';
-import type { LinkStatus, Network, NetworkHandlers, RecordTable } from './network.ts';
-import { Relaying } from './relaying.ts';
+import type { LinkStatus, Network, NetworkHandlers, RecordTable, SeenAs } from './network.ts';
+import { Relaying, type RelayingOptions } from './relaying.ts';
 import { Tables } from './tables.ts';
 
 /** What was sent last, a farewell, has this long to leave before the links are closed. */
@@ -115,20 +116,7 @@ class Libp2pNetwork implements Network {
       clock,
       events: this.#linkEvents(handlers),
     });
-    const relaying: Relaying = new Relaying({
-      ...this.#options,
-      self: this.peerId,
-      node,
-      handlers,
-      admission,
-      links,
-      stopping: this.#stopping.signal,
-      peers: () => this.#peers,
-      guestsUntilMs: () => this.#guestsUntilMs,
-      own: () => this.addresses(),
-      connect: (peerId, addresses, signal) => this.#connect(peerId, addresses, signal),
-      changed: () => this.#dialer.setPeers(this.#waysTo()),
-    });
+    const relaying = this.#relayingOf({ handlers, node, admission, links });
     const tables = this.#tablesOf(node, links, relaying);
     const desk = new JoinDesk({ handlers, admission, clock, log, stopping: this.#stopping.signal });
     const { libp2p } = node;
@@ -237,7 +225,14 @@ class Libp2pNetwork implements Network {
   }
 
   links(): LinkStatus[] {
-    return this.#dialer.statuses();
+    return this.#dialer.statuses().map((status) => ({
+      ...status,
+      ...(this.#running?.relaying.isPunched(status.peerId) && { punched: true as const }),
+    }));
+  }
+
+  seenAs(): SeenAs | undefined {
+    return this.#running?.relaying.seenAs;
   }
 
   async stop(): Promise<void> {
@@ -254,6 +249,22 @@ class Libp2pNetwork implements Network {
     const stopped = tablesStopped.then(() => stopNode(running.node));
     await Promise.race([stopped, this.#pause(STOP_TIMEOUT_MS)]);
     this.#running = undefined;
+  }
+
+  #relayingOf(parts: Pick<RelayingOptions, 'handlers' | 'node' | 'admission' | 'links'>): Relaying {
+    return new Relaying({
+      ...this.#options,
+      ...parts,
+      self: this.peerId,
+      stopping: this.#stopping.signal,
+      peers: () => this.#peers,
+      guestsUntilMs: () => this.#guestsUntilMs,
+      own: () => this.addresses(),
+      ownIps,
+      connect: (peerId, addresses, signal) => this.#connect(peerId, addresses, signal),
+      link: (peerId, connection, signal) => this.#link(peerId, connection, signal),
+      changed: () => this.#dialer.setPeers(this.#waysTo()),
+    });
   }
 
   #tablesOf({ components }: Node, links: LinkTable, relaying: Relaying): Tables {
@@ -333,10 +344,15 @@ class Libp2pNetwork implements Network {
 
   /** Opens a link stream to a peer; resolves when it became the link. */
   async #connect(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
-    const { relaying, links, handlers } = this.#running!;
-    const { clock } = this.#options;
-    const connection = await dialFirst(relaying.dialOne, addresses, clock, signal);
-    const limit = deadline(clock, ADDRESS_TIMEOUT_MS, signal);
+    const { relaying } = this.#running!;
+    const connection = await dialFirst(relaying.dialOne, addresses, this.#options.clock, signal);
+    await this.#link(peerId, connection, signal);
+  }
+
+  /** Opens a link stream on a connection; resolves when it became the link, and aborts the connection otherwise. */
+  async #link(peerId: string, connection: Connection, signal: AbortSignal): Promise<void> {
+    const { links, handlers } = this.#running!;
+    const limit = deadline(this.#options.clock, ADDRESS_TIMEOUT_MS, signal);
     let ended: Ending | undefined;
     try {
       const stream = await connection.newStream(LINK_PROTOCOL, { signal: limit.signal });
@@ -357,6 +373,12 @@ class Libp2pNetwork implements Network {
       limit.cancel();
     }
   }
+}
+
+function ownIps(): Set<string> {
+  return new Set(
+    Object.values(networkInterfaces()).flatMap((list) => list?.map(({ address }) => address) ?? []),
+  );
 }
 
 function connectionsOf(links: LinkTable): Connection[] {

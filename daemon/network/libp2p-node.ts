@@ -12,7 +12,8 @@ import { PatchcordError } from '../../protocol/errors.ts';
 import { MEMBERS_MAX } from '../../protocol/limits.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeComponents } from './dht.ts';
-import type { DialOne } from './dial.ts';
+import type { DialFrom, DialOne } from './dial.ts';
+import { dialerFrom } from './dial-from.ts';
 import { webSockets } from './web-socket.ts';
 
 /** Connections that are opened per second from one address, which may be a whole office behind one router. */
@@ -26,6 +27,8 @@ export interface Node {
   libp2p: Libp2p;
   /** Straight to the transport: libp2p's dial queue tries one address of a machine after the other. */
   dialOne: DialOne;
+  /** The same from a port of our choice; for holes in NATs. */
+  dialFrom: DialFrom;
   /** Makes connections of other pipes than sockets. */
   upgrader: Upgrader;
   /** What the tables of members' whereabouts are made of. */
@@ -53,6 +56,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     ping: Ping;
     gossip: GossipSub;
     dialOne: DialOne;
+    dialFrom: DialFrom;
     inside: Pick<Node, 'upgrader' | 'components'>;
   }>({
     start: false,
@@ -80,6 +84,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         ({ transportManager }) =>
         (address, signal) =>
           transportManager.dial(multiaddr(address), { signal }),
+      dialFrom: ({ upgrader, logger }) => dialerFrom({ upgrader, logger }),
       // A service takes its name's place among libp2p's own parts, so this one must not be called upgrader.
       inside: ({
         upgrader,
@@ -106,8 +111,8 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       }),
     },
   });
-  const { dialOne, inside } = libp2p.services;
-  return { libp2p, dialOne, ...inside };
+  const { dialOne, dialFrom, inside } = libp2p.services;
+  return { libp2p, dialOne, dialFrom, ...inside };
 }
 
 /** Starts to listen. Throws `port_in_use`, or `invalid_input` for an address this machine does not have. */

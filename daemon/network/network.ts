@@ -52,6 +52,8 @@ export interface Network {
   findRecord?(protocol: string, key: Uint8Array, found: (value: Uint8Array) => void): Promise<void>;
   /** What is known of each machine named by setPeers; for status and doctor. */
   links(): LinkStatus[];
+  /** What this machine looks like from the outside, as far as a relay has told. */
+  seenAs?(): SeenAs | undefined;
   stop(): Promise<void>;
 }
 
@@ -125,6 +127,8 @@ export interface LinkStatus {
   address?: string;
   /** The machine that passes the link's bytes on, when one does. */
   relay?: string;
+  /** The link leads through holes in the NATs of both sides. */
+  punched?: true;
   /** Why the last attempt failed, when down. */
   lastError?: string;
   attempts: number;
@@ -136,6 +140,16 @@ export interface LinkStatus {
   tried?: readonly (Tried & { atMs: number })[];
   /** When it was reached last and would not link, when down. */
   refusedAtMs?: number;
+}
+
+/** An outside address of this machine. */
+export interface SeenAs {
+  ip: string;
+  port: number;
+  /** Who has seen it. */
+  relay: string;
+  /** It is none of this machine's own. */
+  behindNat: boolean;
 }
 
 /** What one address came to. */

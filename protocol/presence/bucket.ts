@@ -21,3 +21,25 @@ export class Bucket {
     return true;
   }
 }
+
+/** A bucket for each of many; past `countMax` of them that of whoever has asked least lately is forgotten. */
+export class Buckets {
+  readonly #make: () => Bucket;
+  readonly #countMax: number;
+  readonly #buckets = new Map<string, Bucket>();
+
+  constructor(burst: number, perSecond: number, countMax: number) {
+    this.#make = () => new Bucket(burst, perSecond);
+    this.#countMax = countMax;
+  }
+
+  /** False when there is no room for one more of `who` now. */
+  take(who: string, nowMs: number): boolean {
+    const bucket = this.#buckets.get(who) ?? this.#make();
+    this.#buckets.delete(who);
+    this.#buckets.set(who, bucket);
+    const [oldest] = this.#buckets.keys();
+    if (this.#buckets.size > this.#countMax && oldest !== undefined) this.#buckets.delete(oldest);
+    return bucket.take(1, nowMs);
+  }
+}

@@ -34,9 +34,14 @@ export class Net {
 
   /**
    * A router that lets the hosts of `inside` speak to those of `outside` in its own name, and nobody of `outside` speak
-   * first. A hard one gives every connection another port, so that no hole can be punched.
+   * first: that it drops, or resets. A hard one gives every connection another port, so that no hole can be punched.
    */
-  nat(label: string, inside: Lan, outside: Lan, options: { hard?: boolean } = {}): void {
+  nat(
+    label: string,
+    inside: Lan,
+    outside: Lan,
+    { hard = false, resets = false }: { hard?: boolean; resets?: boolean } = {},
+  ): void {
     const namespace = this.#forwarding(label);
     inside.attach(namespace, 'in', GATEWAY);
     outside.attach(namespace, 'out');
@@ -44,11 +49,15 @@ export class Net {
       'ip',
       'nat',
       `chain after { type nat hook postrouting priority srcnat
-         oifname "out" masquerade ${options.hard ? 'fully-random' : ''}
+         oifname "out" masquerade ${hard ? 'fully-random' : ''}
        }
        chain through { type filter hook forward priority filter
          ct state established,related accept
          iifname "out" drop
+       }
+       chain to { type filter hook input priority filter
+         ct state established,related accept
+         iifname "out" ${resets ? 'reject with tcp reset' : 'drop'}
        }`,
     );
   }

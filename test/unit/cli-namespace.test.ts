@@ -305,20 +305,45 @@ describe('what others may need to know', () => {
     expect(agentsText([localAgent(FRONTEND)]).split('\n')).toHaveLength(1);
   });
 
+  const plain = {
+    version: '0.1.0',
+    pid: 1,
+    home: '/h',
+    machine: 'laptop',
+    peer_id: 'p',
+    started_at: STARTED_AT,
+    listen: [],
+    http: 'h',
+    socket: 's',
+    namespaces: [],
+    agents: [],
+    links: [],
+  };
+
+  it('is that the machine is behind NAT, and which links are punched through', () => {
+    const seen = { seen_as: '203.0.113.11:40000', behind_nat: true };
+    expect(statusText({ ...plain, ...seen })).toContain('\nBehind:   a NAT, seen as 203.0.113.11:40000\n');
+    expect(statusText({ ...plain, ...seen, behind_nat: false })).not.toContain('NAT');
+    const address = '/ip4/203.0.113.12/tcp/40000';
+    const link = {
+      machine: 'desk',
+      peer_id: 'q',
+      up: true,
+      address,
+      prekey: 'fresh',
+      queued: 0,
+      held: 0,
+    } as const;
+    const lines = (punched: boolean) => statusText({ ...plain, links: [{ ...link, punched }] });
+    expect(lines(true)).toContain(`desk: linked punched through NAT, at ${address}; 0 queued`);
+    expect(lines(false)).toContain(`desk: linked at ${address}; 0 queued`);
+  });
+
   it('is in the status, indented like the rest', () => {
     const status = statusText({
-      version: '0.1.0',
-      pid: 1,
-      home: '/h',
-      machine: 'laptop',
-      peer_id: 'p',
-      started_at: STARTED_AT,
-      listen: [],
-      http: 'h',
-      socket: 's',
+      ...plain,
       namespaces: [removed],
       agents: [{ ...localAgent(FRONTEND), name_held_by: 'desk' }],
-      links: [],
     });
     expect(status).toContain(`Namespaces:\n  ${text}\n`);
     expect(status).toMatch(/\n {4}"desk" had this name first/);

@@ -128,6 +128,9 @@ describe('why a machine is not reached', () => {
   test('a linked one is well, whatever failed before', () => {
     const up = { up: true, address: LAN, ...failing('connect ECONNREFUSED'), refusedAtMs: START_MS };
     expect(said(up)).toBe(`ok: a member of myproject > \nok: linked directly, at ${LAN} > `);
+    expect(said({ up: true, address: LAN, punched: true })).toContain(
+      'linked directly, punched through NAT, at',
+    );
     expect(said({ up: true, address: LAN, relay: 'nas' })).toContain('linked through the relay nas, at');
   });
 });

@@ -26,6 +26,17 @@ import { addStatements, counts, heads, openLog, type NamespaceLog } from '../../
 import { agreedOrder } from '../../protocol/membership/order.ts';
 import { readStatement, signStatement, type Statement } from '../../protocol/membership/statement.ts';
 import { readPrekey, signPrekey, supersedes, type Prekey } from '../../protocol/prekey.ts';
+import {
+  decodeMeetAnswer,
+  decodeMeetRequest,
+  decodePunchAnswer,
+  decodePunchRequest,
+  encodePunching,
+  type MeetAnswer,
+  type MeetRequest,
+  type PunchAnswer,
+  type PunchRequest,
+} from '../../protocol/punching.ts';
 import { signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
 import { openShared, sealShared, type Shared } from '../../protocol/shared.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
@@ -155,6 +166,16 @@ const FORMATS: Record<string, Format> = {
     encode: (request: RelayRequest) => encodeRelay(request),
   },
   'relay-answer': { decode: decodeRelayAnswer, encode: (answer: RelayAnswer) => encodeRelay(answer) },
+  'meet-request': {
+    decode: decodeMeetRequest,
+    encode: (request: MeetRequest) => encodePunching(request),
+  },
+  'meet-answer': { decode: decodeMeetAnswer, encode: (answer: MeetAnswer) => encodePunching(answer) },
+  'punch-request': {
+    decode: decodePunchRequest,
+    encode: (request: PunchRequest) => encodePunching(request),
+  },
+  'punch-answer': { decode: decodePunchAnswer, encode: (answer: PunchAnswer) => encodePunching(answer) },
   'message-id': { decode: (text) => parseId(text), encode: (id: string) => parseId(id) },
   address: {
     decode: (text) => parseAddress(text),

@@ -7,6 +7,7 @@ import { letterVectors } from './letter-vectors.ts';
 import { logVectors } from './log-vectors.ts';
 import { seeds } from './material.ts';
 import { prekeyVectors } from './prekey-vectors.ts';
+import { meetAnswerVectors, meetRequestVectors, punchAnswerVectors, punchRequestVectors } from './punch-vectors.ts';
 import { relayAnswerVectors, relayRequestVectors } from './relay-vectors.ts';
 import { sealVectors } from './seal-vectors.ts';
 import { sharedVectors } from './shared-vectors.ts';
@@ -69,6 +70,10 @@ const FILES: Record<string, Omit<VectorFile, 'cases'> & { cases: object[] }> = {
   'join-answer': { about: 'protocol/ticket.ts: what is answered', cases: joinAnswerVectors() },
   'relay-request': { about: 'protocol/relaying.ts: what is asked of a relay, and by one', cases: relayRequestVectors() },
   'relay-answer': { about: 'protocol/relaying.ts: what is answered', cases: relayAnswerVectors() },
+  'meet-request': { about: 'protocol/punching.ts: what a machine asks a relay about itself', cases: meetRequestVectors() },
+  'meet-answer': { about: 'protocol/punching.ts: what is answered', cases: meetAnswerVectors() },
+  'punch-request': { about: 'protocol/punching.ts: what one machine asks the other', cases: punchRequestVectors() },
+  'punch-answer': { about: 'protocol/punching.ts: what is answered', cases: punchAnswerVectors() },
   'join-check': {
     about: 'protocol/join-check.ts: `bytes` is the joiner\u2019s nonce; its commitment, and the digits to compare',
     cases: joinCheckVectors(),
