@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -37,7 +37,9 @@ afterAll(async () => world.teardown());
 function start(line: string): ChildProcessByStdio<Writable, Readable, Readable> {
   const home = dirname(world.socketPath);
   const args = [BIN, ...line.split(' '), '--home', home];
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // The sources are stripped of their types once and not for every command.
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(home, 'compiled') };
+  const child = spawn(process.execPath, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
   children.push(child);
   child.stdout.setEncoding('utf8');
   child.stderr.setEncoding('utf8');
