@@ -77,6 +77,8 @@ const zReceipt = z.strictObject({
   by: zPeerId,
   /** The epoch of that machine in which it said so: what it had before may be lost. Absent in the first. */
   epoch: z.int().min(1).max(EPOCH_MAX).optional(),
+  /** The epoch of the sender in which the copy that it speaks of had its place. Absent in the first. */
+  line: z.int().min(1).max(EPOCH_MAX).optional(),
 });
 export type Receipt = z.infer<typeof zReceipt>;
 
@@ -86,11 +88,12 @@ const CONTEXT = 'patchcord receipt v1';
 /** What is said of a letter: that its message has reached a state. */
 export function receiptOf(
   ns: string,
-  letter: { id: string; from: { id: string }; to: { id: string } },
+  letter: { id: string; from: { id: string }; to: { id: string }; epoch?: number | undefined },
   state: ReceiptState,
   nowMs: number,
 ): Omit<Receipt, 'v' | 'by'> {
-  return { ns, id: letter.id, sender: letter.from.id, recipient: letter.to.id, state, at: nowMs };
+  const { id, from, to, epoch: line } = letter;
+  return { ns, id, sender: from.id, recipient: to.id, state, at: nowMs, ...(line && { line }) };
 }
 
 export function signReceipt(receipt: Omit<Receipt, 'v' | 'by'>, signer: Signer): Uint8Array {

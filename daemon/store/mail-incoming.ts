@@ -121,7 +121,7 @@ export async function placeReceipt(
   const lostBefore = (await tx.get<Resync>(key.resync(receipt.by)))?.epoch ?? 0;
   if (receipt.state === 'delivered' && (receipt.epoch ?? 0) < lostBefore) return undefined;
   const status = climb(record.status, receipt.state);
-  const settled = await answered(tx, record, receipt.state);
+  const settled = await answered(tx, record, receipt);
   if (status === record.status && !settled) return undefined;
   const { outbox, unsendAsked, ...rest } = notWaiting(record);
   const left = settled || outbox === undefined ? {} : { outbox, ...(unsendAsked && { unsendAsked }) };
@@ -133,16 +133,19 @@ export async function placeReceipt(
 
 /**
  * Takes the outbox entry about a sent message out, when the state that its home machine names answers it: for the
- * message itself every state does, for its taking back only how that ended.
+ * message itself every state does, for its taking back only how that ended. What was given another place since the copy
+ * that the receipt speaks of has to go all the same: its recipient would wait for what fills that place.
  */
 async function answered(
   tx: Tx,
   { machine, outbox }: MailRecord,
-  state: ReceiptState,
+  { state, line = 0 }: Receipt,
 ): Promise<ReceiptTaken['settled']> {
   if (outbox === undefined) return undefined;
   const entry = await tx.get<OutboxEntry>(key.outbox(machine, outbox));
   if (!entry || (entry.letter.k !== 'message' && state === 'delivered')) return undefined;
+  const { letter } = entry;
+  if ((letter.k === 'message' || letter.k === 'void') && line < (letter.epoch ?? 0)) return undefined;
   await unqueue(tx, machine, outbox);
   return { machine, number: outbox };
 }

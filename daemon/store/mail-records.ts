@@ -70,8 +70,8 @@ export const key = {
   outboxCount: (machine: string) => `outbox-count/${machine}`,
   outboxSize: (machine: string) => `outbox-size/${machine}`,
   outboxNumber: 'outbox-number',
-  told: (machine: string, { ns, id, sender, recipient, state }: Receipt) =>
-    `told/${machine}/${hashed([ns, id, sender, recipient, state].join(' '))}`,
+  told: (machine: string, { ns, id, sender, recipient, state, line }: Receipt) =>
+    `told/${machine}/${hashed([ns, id, sender, recipient, state, ...(line ? [line] : [])].join(' '))}`,
   owed: (machine: string, agent: string, number: number) => `owed/${machine}/${agent}/${digits(number)}`,
   epoch: 'epoch',
   epochWork: 'epoch-work',

@@ -312,6 +312,23 @@ test('nothing is lost and nothing shown twice unmarked, whatever is restored, se
   expect(await holds(property, 200)).toBe(true);
 });
 
+test('what waits when a machine is restored takes its new place, though its recipient had told that it was read', async () => {
+  const world = new World();
+  const [sender, recipient] = world.sides;
+  for (const self of world.sides) await self.start(self.disk);
+  const all: Command = { k: 'carry', side: 0, count: 3 };
+  const play = async (...commands: Command[]) => {
+    for (const one of commands) await world.run(one);
+  };
+  await play({ k: 'send', side: 0 }, { k: 'backup', side: 0 }, all);
+  await play({ k: 'read', side: 1, count: 3 }, { k: 'restore', side: 0 });
+  // Its receipt first, then what waits, and what is new.
+  await play({ k: 'carry', side: 1, count: 3 }, { k: 'send', side: 0 }, all);
+  await play({ k: 'read', side: 1, count: 3 });
+  expect(recipient.shown).toMatchObject([{ missing: 0 }, { missing: 0, late: false }]);
+  expect(await sender.store.outboxPage(recipient.signer.peerId, 0, 10, 1e9)).toEqual([]);
+});
+
 test.each<[string, Command[]]>([
   [
     'who was asked what was read, and was restored before its answer left, is asked again',

@@ -375,7 +375,13 @@ export function resyncTests({ store, world }: At): void {
         expect(await store().receiveReceipts(NS, [receipt(1, 'delivered', more)])).toEqual([]);
         expect(await outboxOf(store())).toHaveLength(1);
       }
-      await store().receiveReceipts(NS, [receipt(1, 'delivered', { epoch: 7 })]);
+      // It read what it had before, and does not say that what was sent again has come.
+      await store().receiveReceipts(NS, [receipt(1, 'read', { epoch: 7 })]);
+      expect(await statusOf(store(), 1)).toBe('read');
+      const [entry] = await outboxOf(store());
+      const line = (await store().find(ada.id, id(1)))?.message.epoch;
+      expect(entry).toMatchObject({ letter: { epoch: line } });
+      await store().receiveReceipts(NS, [receipt(1, 'read', { epoch: 7, line: line! })]);
       expect(await outboxOf(store())).toEqual([]);
     });
   });

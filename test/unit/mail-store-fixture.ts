@@ -148,6 +148,7 @@ export function stateOf(
     sender: letter.from.id,
     recipient: letter.to.id,
     state: said.state,
+    ...('epoch' in letter && { line: letter.epoch }),
     at: nowMs,
     ...(said.epoch === undefined ? {} : { epoch: said.epoch }),
   });
