@@ -296,7 +296,9 @@ export const PROBED_THROUGH = 3;
 export const PRESENCE_NEIGHBOURS = 3;
 /** A member that passed beats on within this time is one to pass beats to, at most so many. */
 export const PRESENCE_CHOOSER_MS = 60_000;
-export const PRESENCE_CHOOSERS_MAX = 6;
+export const PRESENCE_CHOOSERS_MAX = 4;
+/** One that has so many is chosen by nobody else for this long. */
+export const PRESENCE_FULL_MS = 600_000;
 /** Beats under one statement; then comes another statement. Wire. */
 export const BEATS_PER_STATEMENT_MAX = 1_024;
 /** A machine says something newer than its last beat at most this often when it is asked. */

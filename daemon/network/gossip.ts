@@ -16,6 +16,8 @@ import type { NetworkHandlers } from './network.ts';
 const OUTBOUND_BUFFER_BYTES_MAX = 1024 * 1024;
 /** Streams of one peer: one is in use, others are about to end. */
 const STREAMS_PER_PEER_MAX = 4;
+/** Members to which each word of gossip goes; gossipsub aims at 6. */
+const GOSSIP_MESH_MAX = 8;
 /** How often it is looked whether every link has its gossip streams. */
 const MEND_INTERVAL_MS = 1_000;
 /** A peer that passed so many forged messages on is not listened to any more while it stays. */
@@ -70,6 +72,7 @@ export class Gossip {
       fallbackToFloodsub: false,
       // To the mesh alone: with 64 links, flooding one's own would cost ten times as much and win a hop.
       floodPublish: false,
+      Dhi: GOSSIP_MESH_MAX,
       emitSelf: false,
       tagMeshPeers: false,
       msgIdFn: ({ data }) => sha256(data).subarray(0, 20),

@@ -27,6 +27,10 @@ const zPresenceMessage = z.strictObject({
   statements: z.array(zBytes).min(1).max(PRESENCE_STATEMENTS_MAX).optional(),
   /** See beat.ts. */
   beats: packed(BEAT_SIZE_BYTES, MEMBERS_MAX).optional(),
+  /** The sender has chosen the receiver to pass beats to, and wants them back; over links only. */
+  chosen: z.literal(true).optional(),
+  /** The receiver has chosen the sender, which passes beats to as many as it does already; over links only. */
+  full: z.literal(true).optional(),
   /** The sender does not reach these; a machine that is named says that it lives. */
   suspects: packed(POSITION_SIZE_BYTES, SUSPECTS_MAX).optional(),
   /** Asks for anything newer of these, a machine that is named for its next beat; over links only. */

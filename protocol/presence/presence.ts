@@ -79,6 +79,8 @@ export function newPresence(init: { ns: string; seq: number } & PresenceParts): 
     own: undefined,
     fresh: new Set(),
     choosers: new Map(),
+    full: new Map(),
+    chooseAgainMs: undefined,
     askers: new Map(),
     wanted: new Map(),
     peers: new Map(),
@@ -141,7 +143,7 @@ function setMembers(state: PresenceState, machines: Set<string>): void {
     const entry = entries.get(machine);
     if (entry) state.fresh.delete(entry);
     entries.delete(machine);
-    for (const map of [state.choosers, state.askers, state.peers]) map.delete(machine);
+    for (const map of [state.choosers, state.full, state.askers, state.peers]) map.delete(machine);
     if (entry) state.effects.push({ type: 'changed', machine });
   }
   for (const machine of machines) {
@@ -176,6 +178,7 @@ function linkDown(state: PresenceState, machine: string, patienceMs: number, now
   state.linked.delete(machine);
   state.chosen = undefined;
   state.choosers.delete(machine);
+  state.full.delete(machine);
   state.askers.delete(machine);
   for (const asking of state.askers.values()) asking.delete(machine);
   const entry = state.entries.get(machine);
@@ -207,14 +210,17 @@ function tick(state: PresenceState, nowMs: number): void {
 /** Passes beats on, to each neighbour those that it is not known to know. */
 function flush(state: PresenceState, nowMs: number): void {
   if (state.fresh.size === 0) return;
-  for (const to of neighbours(state, nowMs)) {
+  const { chosen, choosers } = neighbours(state, nowMs);
+  for (const to of [...chosen, ...choosers]) {
     const beats = [];
     for (const entry of state.fresh) {
       if (entry.machine === to || entry.told.includes(to)) continue;
       beats.push(beatOf(entry, nowMs));
       entry.told.push(to);
     }
-    if (beats.length > 0) state.effects.push({ type: 'send', to, message: { beats: packBeats(beats) } });
+    if (beats.length === 0) continue;
+    const message = { beats: packBeats(beats), ...(chosen.includes(to) && { chosen: true as const }) };
+    state.effects.push({ type: 'send', to, message });
   }
   state.fresh.clear();
 }

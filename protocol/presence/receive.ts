@@ -27,6 +27,7 @@ import { raise } from './own.ts';
 import { beatOf, entriesOf, entryAt, isHere, newEntry, type Entry, type PresenceState } from './state.ts';
 import { tellInBoxes } from './telling.ts';
 import { askForNewer, suspect } from './suspicion.ts';
+import { isRefused, takeChooser } from './neighbours.ts';
 import { mayWant } from './wanting.ts';
 
 /** Whether gossip passes a message on: it told something new, it did not, or it was forged. */
@@ -53,6 +54,9 @@ export function receive(state: PresenceState, told: Told, nowMs: number): Verdic
   if (beats) note(takeBeats(state, unpackBeats(beats), told, nowMs));
   for (const known of suspects ? unpackKnown(suspects) : []) note(takeSuspicion(state, known, told, nowMs));
   if (via === 'gossip') return verdict;
+  if (message.full) isRefused(state, from, nowMs);
+  if (message.chosen && state.linked.has(from) && !takeChooser(state, from, nowMs))
+    state.effects.push({ type: 'send', to: from, message: { full: true } });
   if (probes) answerProbes(state, unpackKnown(probes), from, nowMs);
   if (wants) {
     const wanted = unpackTags(wants).flatMap((tag) => entriesOf(state, tag));
@@ -109,7 +113,6 @@ function mayChange(entry: Entry, nowMs: number): boolean {
 function takeBeats(state: PresenceState, beats: readonly Beat[], told: Told, nowMs: number): Verdict {
   let verdict: Verdict = 'ignore';
   const wanted: string[] = [];
-  if (told.via === 'link' && !told.message.statements) state.choosers.set(told.from, nowMs);
   for (const beat of beats) {
     const machines = state.tags.get(beat.tag);
     if (!machines) continue;

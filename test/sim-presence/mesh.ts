@@ -25,8 +25,9 @@ export interface MeshOptions {
 
 const NS = 'ab'.repeat(32);
 const START_MS = 1_790_000_000_000;
-/** gossipsub's D: each machine's part of the mesh. */
+/** gossipsub's D and Dhi: each machine's part of the mesh, and where it lets others go. */
 const GOSSIP_DEGREE = 6;
+const GOSSIP_DEGREE_MAX = 8;
 /** A lost gossip stream is opened again within that; so is a place in the mesh filled. */
 const MEND_MS = 1_000;
 const LATENCY_MS = [2, 60] as const;
@@ -280,7 +281,9 @@ export class Mesh {
 
   #fillGossip(machine: SimMachine): void {
     if (!machine.isUp) return;
-    const free = [...machine.links].filter((other) => other.isUp && !machine.gossip.has(other));
+    const free = [...machine.links].filter(
+      (other) => other.isUp && !machine.gossip.has(other) && other.gossip.size < GOSSIP_DEGREE_MAX,
+    );
     for (const other of this.#some(free, Math.max(0, GOSSIP_DEGREE - machine.gossip.size))) {
       machine.gossip.add(other);
       other.gossip.add(machine);

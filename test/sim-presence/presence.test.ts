@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { PRESENCE_TTL_MS } from '../../protocol/limits.ts';
+import { PRESENCE_CHOOSERS_MAX, PRESENCE_NEIGHBOURS, PRESENCE_TTL_MS } from '../../protocol/limits.ts';
 import { packBeats, packKnown, type Beat } from '../../protocol/presence/beat.ts';
 import { beatOf, isHere, knownOf } from '../../protocol/presence/state.ts';
 import { Mesh, type SimMachine } from './mesh.ts';
@@ -208,6 +208,26 @@ test('machines that are linked with few of the others are seen by all', () => {
   expect(mesh.agrees()).toBe(true);
   mesh.crash(mesh.machines[9]!);
   expect(mesh.until(() => mesh.agrees(), 60_000)).toBeLessThan(10_000);
+});
+
+test('nobody passes beats to more than a few, and whoever finds them full is not left out', () => {
+  const mesh = new Mesh({ seed: 18, machines: 150, links: 40 });
+  const passedTo = new Map<string, Set<string>>();
+  let [refusals, questions] = [0, 0];
+  mesh.onMessage = (to, from, { beats, statements, full, probes }) => {
+    refusals += Number(full ?? false);
+    questions += Number(probes !== undefined);
+    if (!beats || statements || mesh.nowMs < 60_000) return;
+    const receivers = passedTo.get(from.peerId) ?? new Set();
+    passedTo.set(from.peerId, receivers.add(to.peerId));
+  };
+  mesh.run(120_000);
+  expect(refusals).toBeGreaterThan(0);
+  expect(Math.max(...[...passedTo.values()].map(({ size }) => size))).toBeLessThanOrEqual(
+    PRESENCE_NEIGHBOURS + PRESENCE_CHOOSERS_MAX,
+  );
+  // Everybody hears of everybody, so that nobody is asked.
+  expect(questions).toBe(0);
 });
 
 test('one seed, one run', () => {
