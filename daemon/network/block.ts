@@ -3,7 +3,7 @@ import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { FRAME_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 
 /** One message on a stream of its own: a 4-byte big-endian length and at most FRAME_SIZE_BYTES_MAX bytes. Wire. */
-const LENGTH_SIZE_BYTES = 4;
+export const LENGTH_SIZE_BYTES = 4;
 
 /** Throws `frame_too_long`. */
 export function writeBlock(stream: Stream, bytes: Uint8Array): void {
@@ -38,10 +38,7 @@ export function readBlock(stream: Stream, signal: AbortSignal): Promise<Uint8Arr
     }
     if (sizeBytes >= needed) resolve(new Uint8Array(bytes.subarray(LENGTH_SIZE_BYTES, needed)));
   };
-  const onEnd = (): void =>
-    reject(
-      new PatchcordError('peer_unreachable', 'The other machine closed the connection before it answered.'),
-    );
+  const onEnd = (): void => reject(endedEarly());
   const onAbort = (): void => reject(asPatchcordError(signal.reason));
 
   stream.addEventListener('message', onMessage);
@@ -56,6 +53,13 @@ export function readBlock(stream: Stream, signal: AbortSignal): Promise<Uint8Arr
     stream.removeEventListener('close', onEnd);
     signal.removeEventListener('abort', onAbort);
   });
+}
+
+export function endedEarly(): PatchcordError {
+  return new PatchcordError(
+    'peer_unreachable',
+    'The other machine closed the connection before it answered.',
+  );
 }
 
 function tooLong(length: number): PatchcordError {

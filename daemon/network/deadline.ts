@@ -1,3 +1,4 @@
+import { asPatchcordError } from '../../protocol/errors.ts';
 import type { Clock } from '../clock.ts';
 
 export interface Deadline {
@@ -30,4 +31,19 @@ export function deadline(clock: Clock, delayMs: number, parent: AbortSignal): De
       parent.removeEventListener('abort', abort);
     },
   };
+}
+
+/** Resolves after so long by the injected clock; rejects when the signal aborts before. */
+export async function pause(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = (): void => reject(asPatchcordError(signal?.reason));
+  const timer = clock.after(delayMs, resolve);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted) onAbort();
+  try {
+    await promise;
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener('abort', onAbort);
+  }
 }

@@ -5,6 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { parsePeerAddress } from './addresses.ts';
 import type { DialFrom } from './dial.ts';
 import { gatheringTcp } from './tcp.ts';
+import { upgraderOf } from './upgrader.ts';
 
 /** What @libp2p/tcp hands on to Node's net.connect and to the upgrader besides what its types say. */
 interface DialFromOptions extends DialTransportOptions {
@@ -15,7 +16,7 @@ interface DialFromOptions extends DialTransportOptions {
 /** Dials TCP from a port of our choice, as the side of the handshake that is asked for. */
 export function dialerFrom({ upgrader, logger }: { upgrader: Upgrader; logger: ComponentLogger }): DialFrom {
   const transport = gatheringTcp()({ logger });
-  const answering = answeringUpgrader(upgrader);
+  const answering = upgraderOf(upgrader, accepted);
   return async (address, { localPort, initiator }, signal) => {
     const place = parsePeerAddress(address);
     if (place?.transport !== 'tcp' || place.relay !== undefined) throw new Error(`not TCP: ${address}`);
@@ -30,19 +31,11 @@ export function dialerFrom({ upgrader, logger }: { upgrader: Upgrader; logger: C
 }
 
 /**
- * An upgrader for connections that were dialled and are answered like accepted ones. `initiator: false` has them do so
- * until they are encrypted; Yamux goes by the direction, and takes both ends for clients without this.
+ * A connection that was dialled and is answered like an accepted one. `initiator: false` has it be so until it is
+ * encrypted; Yamux goes by the direction, and takes both ends for clients without this.
  */
-function answeringUpgrader(upgrader: Upgrader): Upgrader {
-  const accepted = (connection: MultiaddrConnection): MultiaddrConnection =>
-    Object.assign(connection, { direction: 'inbound' });
-  return {
-    upgradeOutbound: (connection, options) => upgrader.upgradeOutbound(accepted(connection), options),
-    upgradeInbound: (connection, options) => upgrader.upgradeInbound(connection, options),
-    createInboundAbortSignal: (signal) => upgrader.createInboundAbortSignal(signal),
-    getStreamMuxers: () => upgrader.getStreamMuxers(),
-    getConnectionEncrypters: () => upgrader.getConnectionEncrypters(),
-  };
+function accepted(connection: MultiaddrConnection): MultiaddrConnection {
+  return Object.assign(connection, { direction: 'inbound' });
 }
 
 /**

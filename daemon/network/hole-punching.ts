@@ -24,7 +24,7 @@ import {
 import type { Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { isUnicast, reachOf, relayOf } from './addresses.ts';
-import { deadline } from './deadline.ts';
+import { deadline, pause } from './deadline.ts';
 import { Door, type DoorParts, type Seen } from './hole-punch-door.ts';
 import { Talk } from './talk.ts';
 
@@ -92,7 +92,7 @@ export class HolePunching {
         const { clock } = this.#options;
         const askedMs = clock.elapsed();
         await ask(talk, { t: 'go' }, 'going', signal);
-        await this.#pause(startDelayMs(clock.elapsed() - askedMs), signal);
+        await pause(clock, startDelayMs(clock.elapsed() - askedMs), signal);
         return await this.#try(target, side);
       } finally {
         stream.abort(new Error('done'));
@@ -133,7 +133,7 @@ export class HolePunching {
     say(talk, { t: 'ready' });
     if (decodePunchRequest(await talk.hear(signal)).t !== 'go') throw failed('asked out of turn');
     say(talk, { t: 'going' });
-    await this.#pause(START_MS, signal);
+    await pause(this.#options.clock, START_MS, signal);
     return await this.#try(target, side);
   }
 
@@ -201,7 +201,7 @@ export class HolePunching {
         if (waitMs === undefined) throw failed(`${tries} tries did not meet`, cause);
         // Where a port cannot be shared, it is free once the relay has done its part.
         if (/EADDRINUSE/.test(String(cause))) door.close();
-        await this.#pause(waitMs, signal);
+        await pause(clock, waitMs, signal);
       } finally {
         limit.cancel();
       }
@@ -214,20 +214,6 @@ export class HolePunching {
       if (this.#options.linkWith(peerId) !== connection) connection.abort(new Error('no link'));
     });
     connection.addEventListener('close', () => timer.cancel());
-  }
-
-  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = (): void => reject(asPatchcordError(signal.reason));
-    const timer = this.#options.clock.after(delayMs, resolve);
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
-    try {
-      await promise;
-    } finally {
-      timer.cancel();
-      signal.removeEventListener('abort', onAbort);
-    }
   }
 }
 

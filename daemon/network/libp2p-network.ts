@@ -8,7 +8,7 @@ import type { Clock, Random } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { checkListenAddresses } from './addresses.ts';
 import { Admission } from './admission.ts';
-import { deadline } from './deadline.ts';
+import { deadline, pause } from './deadline.ts';
 import { ADDRESS_TIMEOUT_MS, dialFirst } from './dial.ts';
 import { dialOrder } from './dial-plan.ts';
 import { Dialer } from './dialer.ts';
@@ -244,10 +244,10 @@ class Libp2pNetwork implements Network {
     running.care.stop();
     running.gossip.stop();
     const tablesStopped = running.tables.stop();
-    if (running.links.peerIds().length > 0) await this.#pause(FAREWELL_MS);
+    if (running.links.peerIds().length > 0) await pause(this.#options.clock, FAREWELL_MS);
     running.links.dropAll('stopping');
     const stopped = tablesStopped.then(() => stopNode(running.node));
-    await Promise.race([stopped, this.#pause(STOP_TIMEOUT_MS)]);
+    await Promise.race([stopped, pause(this.#options.clock, STOP_TIMEOUT_MS)]);
     this.#running = undefined;
   }
 
@@ -284,10 +284,6 @@ class Libp2pNetwork implements Network {
   /** Where each machine may be found, the ways through the relays that we are linked with among them. */
   #waysTo(): ReadonlyMap<string, readonly string[]> {
     return this.#running?.relaying.waysTo(this.#peers) ?? this.#peers;
-  }
-
-  async #pause(delayMs: number): Promise<void> {
-    await new Promise<void>((resolve) => void this.#options.clock.after(delayMs, resolve));
   }
 
   #linkEvents(handlers: NetworkHandlers): LinkTableEvents {

@@ -4,7 +4,6 @@ import { identify, type Identify } from '@libp2p/identify';
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub';
 import type { ComponentLogger, ConnectionGater, Libp2p, Logger, Upgrader } from '@libp2p/interface';
 import { ping, type Ping } from '@libp2p/ping';
-import { gatheringTcp } from './tcp.ts';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
@@ -14,6 +13,7 @@ import type { Clock } from '../clock.ts';
 import type { NodeComponents } from './dht.ts';
 import type { DialFrom, DialOne } from './dial.ts';
 import { dialerFrom } from './dial-from.ts';
+import { gatheringTcp } from './tcp.ts';
 import { webSockets } from './web-socket.ts';
 
 /** Connections that are opened per second from one address, which may be a whole office behind one router. */

@@ -9,27 +9,14 @@ import {
   type Endpoint,
   type MeetAnswer,
 } from '../../protocol/punching.ts';
-import type { Clock } from '../clock.ts';
-import type { Log } from '../log.ts';
 import { parsePeerAddress, relayOf } from './addresses.ts';
 import { readBlock, writeBlock } from './block.ts';
 import { deadline } from './deadline.ts';
-import type { NetworkHandlers } from './network.ts';
+import type { RelayServerOptions } from './relay-server.ts';
 
 /** Wire. What a machine asks a relay about itself. */
 export const MEET_PROTOCOL = '/patchcord/meet/1';
 const REQUEST_TIMEOUT_MS = 10_000;
-
-export interface MeetingsOptions {
-  handlers: Pick<NetworkHandlers, 'relays' | 'mayRelay'>;
-  /** Whether a machine is admitted as a member. */
-  mayLink: (peerId: string) => boolean;
-  /** The connection of the link with a machine, if there is one. */
-  linkWith: (peerId: string) => Connection | undefined;
-  clock: Clock;
-  log: Log;
-  stopping: AbortSignal;
-}
 
 /** What `from` looks like, for `to` to know. */
 interface Meeting {
@@ -45,11 +32,11 @@ interface Meeting {
  * asks, and the address is that of the very connection, so nobody can have another one told for itself.
  */
 export class Meetings {
-  readonly #options: MeetingsOptions;
+  readonly #options: RelayServerOptions;
   readonly #held = new Map<string, Meeting>();
   readonly #asked = new Buckets(MEETS_BURST, MEETS_PER_SECOND, MEMBERS_MAX);
 
-  constructor(options: MeetingsOptions) {
+  constructor(options: RelayServerOptions) {
     this.#options = options;
   }
 

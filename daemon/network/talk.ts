@@ -1,8 +1,7 @@
 import type { Stream } from '@libp2p/interface';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
-import { writeBlock } from './block.ts';
+import { endedEarly, LENGTH_SIZE_BYTES, writeBlock } from './block.ts';
 
-const LENGTH_SIZE_BYTES = 4;
 /** What may have come that nobody has read yet: messages are short here, and wait for answers. */
 const UNREAD_BYTES_MAX = 4 * 1024;
 
@@ -35,7 +34,7 @@ export class Talk {
     this.#look = () => {
       const bytes = this.#next();
       if (bytes !== undefined) resolve(bytes);
-      else if (this.#stream.status !== 'open' || this.#stream.readableEnded) reject(ended());
+      else if (this.#stream.status !== 'open' || this.#stream.readableEnded) reject(endedEarly());
     };
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
@@ -56,11 +55,4 @@ export class Talk {
     this.#unread = this.#unread.subarray(end);
     return bytes;
   }
-}
-
-function ended(): PatchcordError {
-  return new PatchcordError(
-    'peer_unreachable',
-    'The other machine closed the connection before it answered.',
-  );
 }

@@ -1,6 +1,7 @@
-import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface';
-import { tcp } from '@libp2p/tcp';
 import type { Socket } from 'node:net';
+import type { MultiaddrConnection, Transport } from '@libp2p/interface';
+import { tcp } from '@libp2p/tcp';
+import { upgraderOf } from './upgrader.ts';
 
 /**
  * libp2p over TCP that writes once a tick. By itself what is encrypted leaves in up to four segments, of 2, of 12, of
@@ -13,21 +14,10 @@ export function gatheringTcp(): ReturnType<typeof tcp> {
     const dial = transport.dial.bind(transport);
     const createListener = transport.createListener.bind(transport);
     transport.dial = (address, options) =>
-      dial(address, { ...options, upgrader: gatheringUpgrader(options.upgrader) });
+      dial(address, { ...options, upgrader: upgraderOf(options.upgrader, gathered) });
     transport.createListener = (options) =>
-      createListener({ ...options, upgrader: gatheringUpgrader(options.upgrader) });
+      createListener({ ...options, upgrader: upgraderOf(options.upgrader, gathered) });
     return transport;
-  };
-}
-
-/** An upgrader to which the connections of TCP come gathered. */
-function gatheringUpgrader(upgrader: Upgrader): Upgrader {
-  return {
-    upgradeOutbound: (connection, options) => upgrader.upgradeOutbound(gathered(connection), options),
-    upgradeInbound: (connection, options) => upgrader.upgradeInbound(gathered(connection), options),
-    createInboundAbortSignal: (signal) => upgrader.createInboundAbortSignal(signal),
-    getStreamMuxers: () => upgrader.getStreamMuxers(),
-    getConnectionEncrypters: () => upgrader.getConnectionEncrypters(),
   };
 }
 
