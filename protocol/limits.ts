@@ -292,13 +292,15 @@ export const SUSPICION_MS = 3_000;
 export const SUSPICION_SILENT_MS = 1_000;
 /** Members that are asked about a machine which is not reached (SWIM, Das et al. 2002, has k = 3). */
 export const PROBED_THROUGH = 3;
-/** Members to which a machine passes beats on, besides those that pass theirs to it. A random graph of 3 hangs together. */
+/** Members that a machine chooses to pass beats to. A random graph of 3 hangs together. */
 export const PRESENCE_NEIGHBOURS = 3;
-/** A member that passed beats on within this time is one to pass beats to, at most so many. */
+/** A member that said within this time that it has chosen this machine is passed beats to as well, at most so many. */
 export const PRESENCE_CHOOSER_MS = 60_000;
 export const PRESENCE_CHOOSERS_MAX = 4;
 /** One that has so many is chosen by nobody else for this long. */
 export const PRESENCE_FULL_MS = 600_000;
+/** Members to which each word of gossip goes; gossipsub aims at 6. */
+export const GOSSIP_MESH_MAX = 8;
 /** Beats under one statement; then comes another statement. Wire. */
 export const BEATS_PER_STATEMENT_MAX = 1_024;
 /** A machine says something newer than its last beat at most this often when it is asked. */

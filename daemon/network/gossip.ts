@@ -7,7 +7,7 @@ import {
 } from '@libp2p/gossipsub';
 import type { Connection, PeerId } from '@libp2p/interface';
 import { sha256, sha256Hex } from '../../protocol/digest.ts';
-import { FRAME_SIZE_BYTES_MAX, PRESENCE_BOX_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
+import { FRAME_SIZE_BYTES_MAX, GOSSIP_MESH_MAX, PRESENCE_BOX_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { NetworkHandlers } from './network.ts';
@@ -16,8 +16,6 @@ import type { NetworkHandlers } from './network.ts';
 const OUTBOUND_BUFFER_BYTES_MAX = 1024 * 1024;
 /** Streams of one peer: one is in use, others are about to end. */
 const STREAMS_PER_PEER_MAX = 4;
-/** Members to which each word of gossip goes; gossipsub aims at 6. */
-const GOSSIP_MESH_MAX = 8;
 /** How often it is looked whether every link has its gossip streams. */
 const MEND_INTERVAL_MS = 1_000;
 /** A peer that passed so many forged messages on is not listened to any more while it stays. */

@@ -22,14 +22,9 @@ export async function moveToDoubt(
   after: string | undefined,
   { self, boot, nowMs }: { self: string; boot: string; nowMs: number },
 ): Promise<string | undefined> {
-  const range = below('pending/');
-  const from = after === undefined ? range.from : after + NEXT;
-  const page = await tx.range({ from, to: range.to, limit: PAGE });
+  const { listed, last } = await pageUnder(tx, 'pending/', after);
   const asked: MailRecord[] = [];
-  for (const [entryKey] of page) {
-    const [, agent = ''] = entryKey.split('/');
-    const record = await tx.get<MailRecord>(key.history(agent, numberOf(entryKey)));
-    if (!record) continue;
+  for (const { agent, entryKey, record } of listed) {
     const { machine, message, notice, number } = record;
     if (notice || machine === self) {
       // Nobody else knows.
@@ -48,7 +43,7 @@ export async function moveToDoubt(
     asked.push(record);
   }
   await ask(tx, asked, boot, nowMs);
-  return page.at(-1)?.[0];
+  return last;
 }
 
 /**
@@ -60,16 +55,33 @@ export async function askAgain(
   after: string | undefined,
   { of = () => true, boot, nowMs }: { of?: (record: MailRecord) => boolean; boot: string; nowMs: number },
 ): Promise<{ queued: number; last: string | undefined }> {
-  const range = below('doubt/');
+  const { listed, last } = await pageUnder(tx, 'doubt/', after);
+  const asked = listed.map(({ record }) => record).filter(of);
+  return { queued: await ask(tx, asked, boot, nowMs), last };
+}
+
+interface Listed {
+  agent: string;
+  entryKey: string;
+  record: MailRecord;
+}
+
+/** The messages that a page of a list of numbers by agent names, and the page's last key. */
+async function pageUnder(
+  tx: Tx,
+  list: 'pending/' | 'doubt/',
+  after: string | undefined,
+): Promise<{ listed: Listed[]; last: string | undefined }> {
+  const range = below(list);
   const from = after === undefined ? range.from : after + NEXT;
   const page = await tx.range({ from, to: range.to, limit: PAGE });
-  const asked: MailRecord[] = [];
+  const listed: Listed[] = [];
   for (const [entryKey] of page) {
     const [, agent = ''] = entryKey.split('/');
     const record = await tx.get<MailRecord>(key.history(agent, numberOf(entryKey)));
-    if (record && of(record)) asked.push(record);
+    if (record) listed.push({ agent, entryKey, record });
   }
-  return { queued: await ask(tx, asked, boot, nowMs), last: page.at(-1)?.[0] };
+  return { listed, last: page.at(-1)?.[0] };
 }
 
 /** Queues one letter for each machine and namespace; returns how many. */

@@ -36,7 +36,7 @@ const NEXT = '\x00';
 export async function enterEpoch(tx: Tx, nowMs: number, above = 0): Promise<number> {
   const lines = (await tx.range<Resync>(below('resync/'))).map(([, { line }]) => line);
   // The clock names it and does not order it: it is above all that this machine knows to have used.
-  const epoch = Math.max(nowMs, Math.max(await readEpoch(tx), above) + 1, ...lines.map((line) => line + 1));
+  const epoch = Math.max(nowMs, 1 + Math.max(await readEpoch(tx), above, ...lines));
   tx.put(key.epoch, epoch);
   return epoch;
 }

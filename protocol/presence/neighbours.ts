@@ -17,9 +17,12 @@ export function neighbours(
   state: PresenceState,
   nowMs: number,
 ): { chosen: readonly string[]; choosers: readonly string[] } {
-  const { chooseAgainMs = Infinity } = state;
-  if (nowMs >= chooseAgainMs) state.chosen = undefined;
-  state.chosen ??= choose(state, nowMs);
+  for (const [machine, atMs] of state.full) {
+    if (nowMs - atMs < PRESENCE_FULL_MS) continue;
+    state.full.delete(machine);
+    state.chosen = undefined;
+  }
+  state.chosen ??= choose(state);
   const { chosen } = state;
   return { chosen, choosers: choosersOf(state, chosen, nowMs) };
 }
@@ -34,20 +37,19 @@ export function takeChooser(state: PresenceState, machine: string, nowMs: number
 }
 
 /** One that was chosen passes beats to as many as it may: another is chosen for a while. */
-export function isRefused(state: PresenceState, by: string, nowMs: number): void {
+export function takeRefusal(state: PresenceState, by: string, nowMs: number): void {
   if (!state.chosen?.includes(by)) return;
   state.full.set(by, nowMs);
   state.chosen = undefined;
 }
 
 /** Those that are full come last. */
-function choose(state: PresenceState, nowMs: number): string[] {
-  for (const [machine, atMs] of state.full) if (nowMs - atMs >= PRESENCE_FULL_MS) state.full.delete(machine);
-  state.chooseAgainMs = Math.min(...state.full.values()) + PRESENCE_FULL_MS;
-  const ranks = new Map(linkedMembers(state).map((machine) => [machine, rank(state, machine)]));
-  return [...ranks.keys()]
-    .sort((a, b) => (ranks.get(a)! < ranks.get(b)! ? -1 : 1))
-    .slice(0, PRESENCE_NEIGHBOURS);
+function choose(state: PresenceState): string[] {
+  return linkedMembers(state)
+    .map((machine) => ({ machine, rank: rank(state, machine) }))
+    .sort((a, b) => (a.rank < b.rank ? -1 : 1))
+    .slice(0, PRESENCE_NEIGHBOURS)
+    .map(({ machine }) => machine);
 }
 
 function choosersOf(state: PresenceState, chosen: readonly string[], nowMs: number): string[] {

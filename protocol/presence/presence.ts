@@ -80,7 +80,6 @@ export function newPresence(init: { ns: string; seq: number } & PresenceParts): 
     fresh: new Set(),
     choosers: new Map(),
     full: new Map(),
-    chooseAgainMs: undefined,
     askers: new Map(),
     wanted: new Map(),
     peers: new Map(),

@@ -27,7 +27,7 @@ import { raise } from './own.ts';
 import { beatOf, entriesOf, entryAt, isHere, newEntry, type Entry, type PresenceState } from './state.ts';
 import { tellInBoxes } from './telling.ts';
 import { askForNewer, suspect } from './suspicion.ts';
-import { isRefused, takeChooser } from './neighbours.ts';
+import { takeChooser, takeRefusal } from './neighbours.ts';
 import { mayWant } from './wanting.ts';
 
 /** Whether gossip passes a message on: it told something new, it did not, or it was forged. */
@@ -54,7 +54,7 @@ export function receive(state: PresenceState, told: Told, nowMs: number): Verdic
   if (beats) note(takeBeats(state, unpackBeats(beats), told, nowMs));
   for (const known of suspects ? unpackKnown(suspects) : []) note(takeSuspicion(state, known, told, nowMs));
   if (via === 'gossip') return verdict;
-  if (message.full) isRefused(state, from, nowMs);
+  if (message.full) takeRefusal(state, from, nowMs);
   if (message.chosen && state.linked.has(from) && !takeChooser(state, from, nowMs))
     state.effects.push({ type: 'send', to: from, message: { full: true } });
   if (probes) answerProbes(state, unpackKnown(probes), from, nowMs);

@@ -31,12 +31,10 @@ export interface PresenceState {
   own: Own | undefined;
   /** Entries that others have not been told of yet. */
   readonly fresh: Set<Entry>;
-  /** Members that pass their beats to this machine, and when they did last. */
+  /** Members that have chosen this machine to pass beats to, and when they said so last. */
   readonly choosers: Map<string, number>;
   /** Members that said that they pass beats to as many as they may, and when. */
   readonly full: Map<string, number>;
-  /** When the first of them may be chosen again. */
-  chooseAgainMs: number | undefined;
   /** Who asked for something newer of a machine. */
   readonly askers: Map<string, Set<string>>;
   /** When a statement was asked for last, by tag. */

@@ -1,6 +1,6 @@
 import { encode } from '../../protocol/codec.ts';
 import { newId } from '../../protocol/ids.ts';
-import { PRESENCE_TICK_MS } from '../../protocol/limits.ts';
+import { GOSSIP_MESH_MAX, PRESENCE_TICK_MS } from '../../protocol/limits.ts';
 import { pad } from '../../protocol/padding.ts';
 import type { PresenceMessage } from '../../protocol/presence/message.ts';
 import { newPresence, stepPresence, type PresenceEvent } from '../../protocol/presence/presence.ts';
@@ -25,9 +25,8 @@ export interface MeshOptions {
 
 const NS = 'ab'.repeat(32);
 const START_MS = 1_790_000_000_000;
-/** gossipsub's D and Dhi: each machine's part of the mesh, and where it lets others go. */
+/** gossipsub's D: each machine's part of the mesh. */
 const GOSSIP_DEGREE = 6;
-const GOSSIP_DEGREE_MAX = 8;
 /** A lost gossip stream is opened again within that; so is a place in the mesh filled. */
 const MEND_MS = 1_000;
 const LATENCY_MS = [2, 60] as const;
@@ -282,7 +281,7 @@ export class Mesh {
   #fillGossip(machine: SimMachine): void {
     if (!machine.isUp) return;
     const free = [...machine.links].filter(
-      (other) => other.isUp && !machine.gossip.has(other) && other.gossip.size < GOSSIP_DEGREE_MAX,
+      (other) => other.isUp && !machine.gossip.has(other) && other.gossip.size < GOSSIP_MESH_MAX,
     );
     for (const other of this.#some(free, Math.max(0, GOSSIP_DEGREE - machine.gossip.size))) {
       machine.gossip.add(other);
