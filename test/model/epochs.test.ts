@@ -15,7 +15,7 @@ import { isAddressed, type Party } from '../../protocol/letter.ts';
 import { DOUBT_MS, GAP_HOLD_MS } from '../../protocol/limits.ts';
 import { verifyReceipt } from '../../protocol/receipt.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
-import { MemoryKv } from '../sim/memory-kv.ts';
+import { copyOf, MemoryKv } from '../sim/memory-kv.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { holds } from './holds.ts';
 
@@ -287,16 +287,6 @@ class World {
       this.#checkOrder(self, other);
     }
   }
-}
-
-async function copyOf(disk: MemoryKv): Promise<MemoryKv> {
-  const copy = new MemoryKv();
-  const all = await disk.range({ from: '', to: '\x7f' });
-  await copy.write(
-    all.map(([name, value]) => ({ key: name, value })),
-    { sync: true },
-  );
-  return copy;
 }
 
 async function play(commands: readonly Command[]): Promise<void> {

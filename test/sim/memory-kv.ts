@@ -136,3 +136,14 @@ function lowerBound(rows: readonly Row[], wanted: string): number {
   }
   return low;
 }
+
+/** A store of its own that holds the same. */
+export async function copyOf(kv: Kv): Promise<MemoryKv> {
+  const copy = new MemoryKv();
+  const all = await kv.range({ from: '', to: '\x7f' });
+  await copy.write(
+    all.map(([key, value]) => ({ key, value })),
+    { sync: true },
+  );
+  return copy;
+}

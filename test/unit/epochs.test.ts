@@ -5,9 +5,9 @@ import { key, type EpochWork } from '../../daemon/store/mail-records.ts';
 import { createRecordSeal } from '../../daemon/store/record-seal.ts';
 import type { Session } from '../../mcp/messenger.ts';
 import { DOUBT_MS, GAP_HOLD_MS } from '../../protocol/limits.ts';
-import { MemoryKv } from '../sim/memory-kv.ts';
-import { peeked, rungOf, Team } from './team.ts';
-import { admit, type TestMachine } from './wire.ts';
+import { copyOf, type MemoryKv } from '../sim/memory-kv.ts';
+import { deskAndLaptop, peeked, rungOf, type Team } from './team.ts';
+import type { TestMachine } from './wire.ts';
 
 /** Two machines, of which one is set back to what it was: the desk with ada, seed 1, and the laptop with bob, seed 2. */
 
@@ -18,25 +18,9 @@ let ada: Session;
 let bob: Session;
 
 beforeEach(async () => {
-  team = new Team();
-  desk = await team.start(1, 'desk');
-  laptop = await team.start(2, 'laptop');
-  await desk.admin.createNamespace('myproject');
-  await admit(desk, laptop);
-  ada = await team.open(desk, 'ada');
-  bob = await team.open(laptop, 'bob');
+  ({ team, desk, laptop, ada, bob } = await deskAndLaptop());
 });
 afterEach(() => team.stopAll());
-
-async function copyOf(machine: TestMachine): Promise<MemoryKv> {
-  const copy = new MemoryKv();
-  const all = await machine.kv.range({ from: '', to: '\x7f' });
-  await copy.write(
-    all.map(([name, value]) => ({ key: name, value })),
-    { sync: true },
-  );
-  return copy;
-}
 
 /** The machine as it was when the copy was made, as a restore leaves it. */
 async function restored(machine: TestMachine, copy: MemoryKv, inDoubt = true): Promise<TestMachine> {
@@ -70,7 +54,7 @@ describe('a machine that was restored', () => {
     await say(ada, 'bob', '1', '2');
     expect(await readAll(bob)).toEqual(['1', '2']);
     await say(ada, 'bob', '3', '4');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     expect(await readAll(bob)).toEqual(['3', '4']);
     await say(ada, 'bob', '5', '6');
     expect(await readAll(bob)).toEqual(['5', '6']);
@@ -92,7 +76,7 @@ describe('a machine that was restored', () => {
 
   test('what was unread then and is unread now is shown, marked as perhaps seen', async () => {
     await say(ada, 'bob', '1', '2');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     laptop = await restored(laptop, copy);
     await settle();
     expect(await peeked(laptop, 'bob')).toEqual(['1', '2']);
@@ -104,7 +88,7 @@ describe('a machine that was restored', () => {
 
   test('shows nothing that is in doubt until the other machine is there, and says so', async () => {
     await say(ada, 'bob', '1', '2');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     expect(await readAll(bob)).toEqual(['1', '2']);
     await say(ada, 'bob', '3');
     team.cut(desk, laptop);
@@ -124,7 +108,7 @@ describe('a machine that was restored', () => {
 
   test('shows them after a day when nobody tells', async () => {
     await say(ada, 'bob', '1');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     team.cut(desk, laptop);
     laptop = await restored(laptop, copy);
     await team.clock.advance(DOUBT_MS - 1_000);
@@ -139,7 +123,7 @@ describe('a machine that was restored', () => {
     await say(bob, 'ada', '1');
     team.cut(desk, laptop);
     await say(bob, 'ada', '2', '3');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     await team.mend(desk, laptop);
     await settle();
     await say(bob, 'ada', 'lost 4', 'lost 5');
@@ -156,12 +140,12 @@ describe('a machine that was restored', () => {
 
   test('is restored again from the same copy', async () => {
     await say(ada, 'bob', '1');
-    const copy = await copyOf(laptop);
+    const copy = await copyOf(laptop.kv);
     for (const round of ['2', '3', '4']) {
       await say(ada, 'bob', round);
       await readAll(bob);
       await say(ada, 'bob', `${round} unread`);
-      const again = await copyOf({ ...laptop, kv: copy });
+      const again = await copyOf(copy);
       await team.clock.advance(60_000);
       laptop = await restored(laptop, again);
       await settle();
@@ -177,7 +161,7 @@ describe('a machine that was restored', () => {
     await team.open(desk, 'dan');
     await say(ada, 'bob', '1');
     await say(eve, 'dan', 'a');
-    const [one, other] = [await copyOf(desk), await copyOf(laptop)];
+    const [one, other] = [await copyOf(desk.kv), await copyOf(laptop.kv)];
     await say(ada, 'bob', '2');
     await say(eve, 'dan', 'b');
     await readAll(bob);
@@ -198,7 +182,7 @@ describe('a machine that was restored', () => {
 
 test('a store that lost something has what is unread sent again, and puts nothing in doubt', async () => {
   await say(ada, 'bob', '1');
-  const copy = await copyOf(laptop);
+  const copy = await copyOf(laptop.kv);
   await say(ada, 'bob', '2');
   laptop = await restored(laptop, copy, false);
   await settle();

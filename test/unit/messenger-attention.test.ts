@@ -4,8 +4,8 @@ import type { SendCall, WaitCall } from '../../protocol/calls.ts';
 import type { Urgency } from '../../protocol/delivery/wakes.ts';
 import { ACTIVITY_ANNOUNCE_MS, BUSY_MS } from '../../protocol/limits.ts';
 import type { AgentView } from '../../protocol/views.ts';
-import { refusal, Team } from './team.ts';
-import { admit, turn, type TestMachine } from './wire.ts';
+import { deskAndLaptop, refusal, type Team } from './team.ts';
+import { turn, type TestMachine } from './wire.ts';
 
 /** Two machines: ada lives on the desk, bob on the laptop, and time stands still. */
 let team: Team;
@@ -17,13 +17,7 @@ let bob: Session;
 const BOB = 'bob@myproject';
 
 beforeEach(async () => {
-  team = new Team();
-  desk = await team.start(1, 'desk');
-  laptop = await team.start(2, 'laptop');
-  await desk.admin.createNamespace('myproject');
-  await admit(desk, laptop);
-  ada = await team.open(desk, 'ada');
-  bob = await team.open(laptop, 'bob');
+  ({ team, desk, laptop, ada, bob } = await deskAndLaptop());
 });
 afterEach(() => team.stopAll());
 

@@ -7,8 +7,8 @@ import {
   WATCH_TTL_MS_MAX,
   WATCHES_PER_AGENT_MAX,
 } from '../../protocol/limits.ts';
-import { refusal, Team } from './team.ts';
-import { admit, turn, type TestMachine } from './wire.ts';
+import { deskAndLaptop, refusal, type Team } from './team.ts';
+import { turn, type TestMachine } from './wire.ts';
 
 /** Two machines: ada lives on the desk, bob on the laptop, and time stands still. */
 let team: Team;
@@ -21,13 +21,7 @@ const ADA = 'ada@myproject';
 const BOB = 'bob@myproject';
 
 beforeEach(async () => {
-  team = new Team();
-  desk = await team.start(1, 'desk');
-  laptop = await team.start(2, 'laptop');
-  await desk.admin.createNamespace('myproject');
-  await admit(desk, laptop);
-  ada = await team.open(desk, 'ada');
-  bob = await team.open(laptop, 'bob');
+  ({ team, desk, laptop, ada, bob } = await deskAndLaptop());
 });
 afterEach(() => team.stopAll());
 

@@ -5,8 +5,8 @@ import type { Session } from '../../mcp/messenger.ts';
 import { newId } from '../../protocol/ids.ts';
 import { BEAT_INTERVAL_MS, GAP_HOLD_MS, MILESTONE_SIZE_BYTES_MAX } from '../../protocol/limits.ts';
 import type { HandPeer } from './hand-peer.ts';
-import { rungOf, Team } from './team.ts';
-import { admit, diskOf, START_MS, type TestMachine } from './wire.ts';
+import { deskAndLaptop, rungOf, type Team } from './team.ts';
+import { diskOf, START_MS, type TestMachine } from './wire.ts';
 
 /**
  * Two machines, of which one is set back behind its back: the desk with ada, seed 1, and the laptop with bob, seed 2.
@@ -19,13 +19,7 @@ let ada: Session;
 let bob: Session;
 
 beforeEach(async () => {
-  team = new Team();
-  desk = await team.start(1, 'desk');
-  laptop = await team.start(2, 'laptop');
-  await desk.admin.createNamespace('myproject');
-  await admit(desk, laptop);
-  ada = await team.open(desk, 'ada');
-  bob = await team.open(laptop, 'bob');
+  ({ team, desk, laptop, ada, bob } = await deskAndLaptop());
   await say(ada, 'bob', '1', '2');
   await readAll(bob);
   await say(bob, 'ada', 'a', 'b');

@@ -184,3 +184,13 @@ export async function rungOf(session: Session, content: string): Promise<string 
   const { messages } = await session.recall({ limit: 100, from_agent: '', thread_id: '' });
   return messages.find((one) => one.content === content && one.direction === 'sent')?.status;
 }
+
+/** The desk with ada, seed 1, and the laptop with bob, seed 2, in the namespace `myproject`. */
+export async function deskAndLaptop() {
+  const team = new Team();
+  const desk = await team.start(1, 'desk');
+  const laptop = await team.start(2, 'laptop');
+  await desk.admin.createNamespace('myproject');
+  await admit(desk, laptop);
+  return { team, desk, laptop, ada: await team.open(desk, 'ada'), bob: await team.open(laptop, 'bob') };
+}

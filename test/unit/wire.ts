@@ -6,7 +6,7 @@ import { PatchcordError } from '../../protocol/errors.ts';
 import { decodeFrameBody, encodeFrame, type Frame } from '../../protocol/frame.ts';
 import { newId } from '../../protocol/ids.ts';
 import { signerFromSeed, type Signer } from '../../protocol/signing.ts';
-import { MemoryKv } from '../sim/memory-kv.ts';
+import { copyOf, MemoryKv } from '../sim/memory-kv.ts';
 import { MemoryPrekeyFile } from './memory-prekey-file.ts';
 
 /** Whole machines in one process, on a wire of microtasks and a clock that the test drives. */
@@ -373,12 +373,7 @@ export async function startMachine(
 
 /** What lies on the disk of a machine now; one that is started on it finds its prekeys too. */
 export async function diskOf(machine: TestMachine): Promise<MemoryKv> {
-  const copy = new MemoryKv();
-  const all = await machine.kv.range({ from: '', to: '\x7f' });
-  await copy.write(
-    all.map(([key, value]) => ({ key, value })),
-    { sync: true },
-  );
+  const copy = await copyOf(machine.kv);
   const prekeyFile = new MemoryPrekeyFile();
   prekeyFile.bytes = machine.prekeyFile.bytes;
   prekeyFiles.set(copy, prekeyFile);
