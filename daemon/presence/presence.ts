@@ -102,7 +102,6 @@ export class Presence {
     for (const [ns, state] of this.#states) {
       if (!state.linked.has(machine)) continue;
       this.#step(ns, { type: 'link-down', machine, silent });
-      this.#adopt(ns, machine);
     }
   }
 
@@ -168,13 +167,16 @@ export class Presence {
     return { epoch: held.epoch, box, topic: presenceTopic(place, held.key) };
   }
 
-  /** What a machine says of its agents; one that is linked tells it there, and sooner. */
+  /**
+   * What a machine says of its agents. One that is linked tells it there as well, and sooner; whatever comes last counts,
+   * and after each change a statement comes last.
+   */
   #adopt(ns: string, machine: string): void {
     const { directory, log } = this.#deps;
     const entry = this.#states.get(ns)?.entries.get(machine);
     const place = `${ns}/${machine}`;
     if (!entry) return void this.#adopted.delete(place);
-    if (machine === directory.self.peerId || directory.linked.has(machine)) return;
+    if (machine === directory.self.peerId) return;
     if (this.#adopted.get(place) === entry.seq) return;
     this.#adopted.set(place, entry.seq);
     directory.setRoster(ns, machine, entry.statement.roster).catch((error: unknown) => {

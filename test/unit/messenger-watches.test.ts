@@ -158,3 +158,18 @@ describe('a watch', () => {
     expect(again.pending).toBe(0);
   });
 });
+
+test('a link that breaks brings nothing back that its machine said before it said something newer there', async () => {
+  const { team, desk, laptop, bob } = await deskAndLaptop({ gossips: true });
+  await bob.close();
+  await team.clock.advance(2_000);
+  // To all that bob came is told at once, and that he left a little later; over the link both are told at once.
+  const again = await team.open(laptop, 'bob');
+  await again.close();
+  await turn();
+  await desk.admin.watch(ADA, { agent: BOB, state: 'online' });
+  team.cut(desk, laptop);
+  await turn();
+  expect(await desk.admin.watches(ADA)).toHaveLength(1);
+  await team.stopAll();
+});

@@ -186,8 +186,9 @@ export async function rungOf(session: Session, content: string): Promise<string 
 }
 
 /** The desk with ada, seed 1, and the laptop with bob, seed 2, in the namespace `myproject`. */
-export async function deskAndLaptop() {
+export async function deskAndLaptop({ gossips = false } = {}) {
   const team = new Team();
+  team.wire.gossips = gossips;
   const desk = await team.start(1, 'desk');
   const laptop = await team.start(2, 'laptop');
   await desk.admin.createNamespace('myproject');
