@@ -1,3 +1,4 @@
+import { decodeOwn, encode } from '../../protocol/codec.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { BatchMarks } from './batch-marks.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
@@ -25,12 +26,12 @@ export const QUARANTINE = 'quarantine/';
 export class Journal {
   readonly #kv: Kv;
   readonly #seal: RecordSeal;
-  /** The newest uncommitted operation of each key. */
-  #staged = new Map<string, KvOperation>();
+  /** The newest uncommitted change of each key. */
+  #staged = new Map<string, Change>();
   /** Small records that were committed last: counters and lines are read for every message. */
-  readonly #recent = new Map<string, KvOperation>();
+  readonly #recent = new Map<string, Change>();
   /** What goes with the next batch. */
-  readonly #riding = new Map<string, KvOperation>();
+  readonly #riding = new Map<string, Change>();
   #queue: Commit[] = [];
   #writing: Promise<void> | undefined;
   #deciding: Promise<unknown> = Promise.resolve();
@@ -78,7 +79,7 @@ export class Journal {
 
   /** Writes a record with the next batch, or when the store is closed. Until then it is not read. */
   ride(key: string, value: unknown): void {
-    this.#riding.set(key, { key, value: this.#seal.seal(key, value) });
+    this.#riding.set(key, put(key, value));
   }
 
   /** The number of the last batch that is fsynced, counted for the life of the home. */
@@ -88,13 +89,14 @@ export class Journal {
 
   async get<T>(key: string): Promise<T | undefined> {
     const recent = this.#recent.get(key);
-    const bytes = recent ? recent.value : await this.#kv.get(key);
-    return bytes && this.#opened<T>(key, bytes);
+    if (recent) return valueOf<T>(recent, this.#opened);
+    const sealed = await this.#kv.get(key);
+    return sealed && this.#opened<T>(key, sealed);
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
     const entries = await this.#kv.range(range);
-    return entries.map(([key, bytes]) => [key, this.#opened<T>(key, bytes)]);
+    return entries.map(([key, sealed]) => [key, this.#opened<T>(key, sealed)]);
   }
 
   /** A transaction that may also look at records that do not open; with `dry` what it wrote is thrown away. */
@@ -127,20 +129,20 @@ export class Journal {
     const value = await decide(tx);
     // What it decided on was lost meanwhile.
     if (this.#failure && this.#failure !== failure) throw this.#failure.error;
-    const operations = tx.operations();
+    const { changes } = tx;
     const committed = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ operations, resolve, reject });
+      this.#queue.push({ changes, resolve, reject });
     });
     committed.catch(() => undefined);
-    for (const operation of operations) this.#staged.set(operation.key, operation);
+    for (const change of changes) this.#staged.set(change.key, change);
     this.#writing ??= this.#writeQueued();
     return { value, committed };
   }
 
-  #remember(operation: KvOperation): void {
-    this.#recent.delete(operation.key);
-    if (operation.value && operation.value.length > RECENT_SIZE_BYTES_MAX) return;
-    this.#recent.set(operation.key, operation);
+  #remember(change: Change): void {
+    this.#recent.delete(change.key);
+    if ((change.encoded ?? change.sealed ?? []).length > RECENT_SIZE_BYTES_MAX) return;
+    this.#recent.set(change.key, change);
     if (this.#recent.size <= RECENT_MAX) return;
     const [oldest] = this.#recent.keys();
     if (oldest !== undefined) this.#recent.delete(oldest);
@@ -153,11 +155,13 @@ export class Journal {
       const group = this.#queue;
       this.#queue = [];
       try {
-        const operations = group.flatMap((commit) => commit.operations);
-        if (operations.length > 0) await this.#write(operations);
-        for (const operation of operations) {
-          this.#remember(operation);
-          if (this.#staged.get(operation.key) === operation) this.#staged.delete(operation.key);
+        // Of what several transactions change only the last is written.
+        const changes = new Map<string, Change>();
+        for (const commit of group) for (const change of commit.changes) changes.set(change.key, change);
+        if (changes.size > 0) await this.#write([...changes.values()]);
+        for (const change of changes.values()) {
+          this.#remember(change);
+          if (this.#staged.get(change.key) === change) this.#staged.delete(change.key);
         }
         for (const commit of group) commit.resolve();
       } catch (error) {
@@ -172,19 +176,38 @@ export class Journal {
     this.#writing = undefined;
   }
 
-  async #write(operations: readonly KvOperation[]): Promise<void> {
+  async #write(changes: readonly Change[]): Promise<void> {
     const mark = this.#marks?.next();
     const riding = [...this.#riding.values()];
-    await this.#kv.write([...operations, ...riding, ...(mark ? [mark] : [])], { sync: true });
+    const operations = [...changes, ...riding].map((change) => this.#sealed(change));
+    await this.#kv.write([...operations, ...(mark ? [mark] : [])], { sync: true });
     for (const one of riding) if (this.#riding.get(one.key) === one) this.#riding.delete(one.key);
     this.#marks?.committed();
+  }
+
+  #sealed({ key, encoded, sealed }: Change): KvOperation {
+    return { key, value: encoded ? this.#seal.sealEncoded(key, encoded) : sealed };
   }
 }
 
 interface Commit {
-  operations: KvOperation[];
+  changes: Change[];
   resolve(): void;
   reject(error: unknown): void;
+}
+
+/**
+ * What is to become of a record: its value as it was when it was put, sealed only when it is written; bytes that are
+ * moved as they are; or neither, which deletes it.
+ */
+interface Change {
+  key: string;
+  encoded?: Uint8Array;
+  sealed?: Uint8Array;
+}
+
+function put(key: string, value: unknown): Change {
+  return { key, encoded: encode(value) };
 }
 
 /** What a transaction may do. Values are plain data that the codec can carry. */
@@ -209,16 +232,16 @@ class JournalTx implements CareTx {
   readonly #kv: Kv;
   readonly #seal: RecordSeal;
   readonly #opened: Opened;
-  readonly #staged: ReadonlyMap<string, KvOperation>;
-  readonly #recent: ReadonlyMap<string, KvOperation>;
-  readonly #own = new Map<string, KvOperation>();
+  readonly #staged: ReadonlyMap<string, Change>;
+  readonly #recent: ReadonlyMap<string, Change>;
+  readonly #own = new Map<string, Change>();
 
   constructor(
     kv: Kv,
     seal: RecordSeal,
     opened: Opened,
-    staged: ReadonlyMap<string, KvOperation>,
-    recent: ReadonlyMap<string, KvOperation>,
+    staged: ReadonlyMap<string, Change>,
+    recent: ReadonlyMap<string, Change>,
   ) {
     this.#kv = kv;
     this.#seal = seal;
@@ -229,19 +252,24 @@ class JournalTx implements CareTx {
 
   async get<T>(key: string): Promise<T | undefined> {
     const written = this.#written(key);
-    const bytes = written ? written.value : await this.#kv.get(key);
-    return bytes && this.#opened<T>(key, bytes);
+    if (written) return valueOf<T>(written, this.#opened);
+    const sealed = await this.#kv.get(key);
+    return sealed && this.#opened<T>(key, sealed);
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
-    const entries = await this.#entries(range);
-    return entries.map(([key, bytes]) => [key, this.#opened<T>(key, bytes)]);
+    return (await this.#entries(range)).map((entry) => [entry.key, valueOf<T>(entry, this.#opened)!]);
   }
 
   async scan(range: KvRange): Promise<Scanned[]> {
-    return (await this.#entries(range)).map(([key, bytes]) => {
+    return (await this.#entries(range)).map((entry) => {
+      const { key } = entry;
       try {
-        return { key, opens: true, value: this.#seal.open(key, bytes) };
+        return {
+          key,
+          opens: true,
+          value: entry.encoded ? decodeOwn(entry.encoded) : this.#seal.open(key, entry.sealed!),
+        };
       } catch {
         return { key, opens: false };
       }
@@ -250,53 +278,63 @@ class JournalTx implements CareTx {
 
   async quarantine(key: string): Promise<void> {
     // A key that is damaged itself is in its table and not in the table's filter: only a range finds it.
-    const [[, value] = []] = await this.#entries({ from: key, to: `${key}\0` });
-    if (!value) return;
+    const [entry] = await this.#entries({ from: key, to: `${key}\0` });
+    if (!entry) return;
     let place = `${QUARANTINE}${key}`;
-    for (let copy = 2; await this.#bytes(place); copy++) place = `${QUARANTINE}${key}~${copy}`;
-    this.#own.set(place, { key: place, value });
+    for (let copy = 2; await this.#holds(place); copy++) place = `${QUARANTINE}${key}~${copy}`;
+    this.#own.set(place, { ...entry, key: place });
     this.delete(key);
   }
 
-  async #bytes(key: string): Promise<Uint8Array | undefined> {
+  async #holds(key: string): Promise<boolean> {
     const written = this.#written(key);
-    return written ? written.value : this.#kv.get(key);
+    return written ? !isDeletion(written) : (await this.#kv.get(key)) !== undefined;
   }
 
-  #written(key: string): KvOperation | undefined {
+  #written(key: string): Change | undefined {
     return this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
   }
 
-  async #entries(range: KvRange): Promise<[key: string, bytes: Uint8Array][]> {
-    const written = new Map<string, Uint8Array | undefined>();
+  async #entries(range: KvRange): Promise<Change[]> {
+    const written = new Map<string, Change>();
     const within = (key: string) => key >= range.from && key < range.to;
-    for (const [key, operation] of [...this.#staged, ...this.#own])
-      if (within(key)) written.set(key, operation.value);
+    for (const [key, change] of [...this.#staged, ...this.#own]) if (within(key)) written.set(key, change);
     const limit = range.limit ?? Infinity;
     const stored = await this.#kv.range(
       range.limit === undefined ? range : { ...range, limit: range.limit + written.size },
     );
-    const merged = new Map(stored);
-    for (const [key, value] of written) {
-      if (value === undefined) merged.delete(key);
-      else merged.set(key, value);
+    const merged = new Map<string, Change>(stored.map(([key, sealed]) => [key, { key, sealed }]));
+    for (const [key, change] of written) {
+      if (isDeletion(change)) merged.delete(key);
+      else merged.set(key, change);
     }
-    const sorted = [...merged].sort(([a], [b]) => (a < b ? -1 : 1));
+    const sorted = [...merged.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
     if (range.reverse) sorted.reverse();
     return sorted.slice(0, limit);
   }
 
   put(key: string, value: unknown): void {
-    this.#own.set(key, { key, value: this.#seal.seal(key, value) });
+    this.#own.set(key, put(key, value));
   }
 
   delete(key: string): void {
-    this.#own.set(key, { key, value: undefined });
+    this.#own.set(key, { key });
   }
 
-  operations(): KvOperation[] {
+  get changes(): Change[] {
     return [...this.#own.values()];
   }
+}
+
+function isDeletion({ encoded, sealed }: Change): boolean {
+  return !encoded && !sealed;
+}
+
+/** A record that was put, anew each time, or that is in the store. */
+function valueOf<T>({ key, encoded, sealed }: Change, opened: Opened): T | undefined {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  if (encoded) return decodeOwn(encoded) as T;
+  return sealed && opened<T>(key, sealed);
 }
 
 type Opened = <T>(key: string, bytes: Uint8Array) => T;

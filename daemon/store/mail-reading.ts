@@ -32,6 +32,7 @@ export async function show(
   except: ReadonlySet<number>,
   nowMs: number,
 ): Promise<MailRecord[]> {
+  if (limit === 0) return [];
   const entries = await tx.range({ ...below(`pending/${agent}/`), limit: limit + except.size });
   const numbers = entries.map(([entryKey]) => numberOf(entryKey)).filter((number) => !except.has(number));
   const records = await readRecords(tx, agent, numbers.slice(0, limit));
