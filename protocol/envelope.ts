@@ -12,7 +12,8 @@ import { pad, unpad } from './padding.ts';
 import type { Prekey } from './prekey.ts';
 import { bytesOf, zBytes, zNamespaceId, zPeerId } from './shapes.ts';
 import { verifySignature, type Signer } from './signing.ts';
-import { encapsulateTo, XWING_CIPHERTEXT_SIZE_BYTES, type XWingKey } from './xwing.ts';
+import { WrapSecrets } from './wrap-secrets.ts';
+import { XWING_CIPHERTEXT_SIZE_BYTES, type XWingKey } from './xwing.ts';
 
 /**
  * A letter sealed to its recipient's home machine. Whoever carries it learns the namespace, the recipient's
@@ -53,10 +54,12 @@ export interface SealContext {
    * so that the copies of one message share one ciphertext though they are sealed one by one.
    */
   bootSecret: Uint8Array;
+  /** For an envelope that goes to its recipient over a link; without it, it gets a secret of its own. */
+  wrapSecrets?: WrapSecrets;
 }
 
 export function sealEnvelope(ns: string, to: Prekey, letter: Letter, context: SealContext): Uint8Array {
-  const { signer, randomBytes, bootSecret } = context;
+  const { signer, randomBytes, bootSecret, wrapSecrets = new WrapSecrets() } = context;
   const { shared, own } = split(letter);
   const sharedBytes = encode(shared);
   const key = new Uint8Array(
@@ -65,9 +68,10 @@ export function sealEnvelope(ns: string, to: Prekey, letter: Letter, context: Se
       .update(encode([ns, sharedBytes]))
       .digest(),
   );
-  const head = encode({ v: 2, ns, commit: derive(key, ['commit']) });
+  const commit = derive(key, ['commit']);
+  const head = encode({ v: 2, ns, commit });
   const body = sealOnce(derive(key, ['body']), head, pad(sharedBytes, BODY_SIZE_BYTES_MIN));
-  const { secret, ciphertext } = encapsulateTo(to.key, randomBytes(32));
+  const { secret, ciphertext } = wrapSecrets.take(to.key, commit, randomBytes);
   const ownBytes = encode(own);
   const signed = signedPart(head, sharedBytes, ownBytes, to.machine, to.seq);
   const sealed = encode({ key, own: ownBytes, from: signer.peerId, sig: signer.sign(CONTEXT, signed) });

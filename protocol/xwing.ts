@@ -3,11 +3,11 @@ import {
   createPrivateKey,
   createPublicKey,
   decapsulate,
-  diffieHellman,
   encapsulate,
   type KeyObject,
 } from 'node:crypto';
 import { PatchcordError } from './errors.ts';
+import { rawX25519Public, x25519Private, x25519Public, x25519Secret } from './x25519.ts';
 
 /**
  * X-Wing (draft-connolly-cfrg-xwing-kem): ML-KEM-768 (FIPS 203) and X25519 (RFC 7748) under one combiner; the
@@ -17,16 +17,17 @@ export const XWING_SEED_SIZE_BYTES = 32;
 export const XWING_PUBLIC_KEY_SIZE_BYTES: number = 1_216;
 export const XWING_CIPHERTEXT_SIZE_BYTES: number = 1_120;
 
+/** Secrets that a private key remembers: senders use one for a few envelopes. */
+const SECRETS_MAX = 64;
+
 const MLKEM_PUBLIC_KEY_SIZE_BYTES = 1_184;
 const MLKEM_CIPHERTEXT_SIZE_BYTES = 1_088;
 /** The six bytes `\.//^\` that end the combiner's input (section 5.3). */
 const LABEL = Buffer.from('\\.//^\\', 'latin1');
 
-/** DER heads that make raw keys the documents that Node reads: RFC 9935 for ML-KEM, RFC 8410 for X25519. */
+/** DER heads that make raw keys the documents that Node reads (RFC 9935). */
 const MLKEM_SPKI_HEAD = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex');
 const MLKEM_SEED_HEAD = Buffer.from('3054020100300b060960864801650304040204428040', 'hex');
-const X25519_SPKI_HEAD = Buffer.from('302a300506032b656e032100', 'hex');
-const X25519_PKCS8_HEAD = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
 /** A private key, expanded from its seed once. */
 export interface XWingKey {
@@ -43,18 +44,26 @@ export function xwingKey(seed: Uint8Array): XWingKey {
     type: 'pkcs8',
   });
   const x25519 = x25519Private(expanded.subarray(64));
-  const x25519Public = rawX25519(createPublicKey(x25519));
+  const ownPoint = rawX25519Public(x25519);
   const mlkemPublic = createPublicKey(mlkem)
     .export({ format: 'der', type: 'spki' })
     .subarray(MLKEM_SPKI_HEAD.length);
+  /** The last ones; they go with the key. */
+  const secrets = new Map<string, Uint8Array>();
   return {
-    publicKey: Buffer.concat([mlkemPublic, x25519Public]),
+    publicKey: Buffer.concat([mlkemPublic, ownPoint]),
     decapsulate(ciphertext) {
       if (ciphertext.length !== XWING_CIPHERTEXT_SIZE_BYTES) throw wrongLength('ciphertext');
+      const name = Buffer.from(ciphertext).toString('latin1');
+      const known = secrets.get(name);
+      if (known) return known;
       const fromMlkem = decapsulate(mlkem, ciphertext.subarray(0, MLKEM_CIPHERTEXT_SIZE_BYTES));
       const sent = ciphertext.subarray(MLKEM_CIPHERTEXT_SIZE_BYTES);
-      const fromX25519 = agree(x25519, readX25519(sent));
-      return combine(fromMlkem, fromX25519, sent, x25519Public);
+      const fromX25519 = agree(x25519, x25519Public(sent));
+      const secret = combine(fromMlkem, fromX25519, sent, ownPoint);
+      secrets.set(name, secret);
+      if (secrets.size > SECRETS_MAX) secrets.delete(secrets.keys().next().value!);
+      return secret;
     },
   };
 }
@@ -63,7 +72,7 @@ export function xwingKey(seed: Uint8Array): XWingKey {
 export function checkPublicKey(publicKey: Uint8Array): void {
   const { mlkem, x25519 } = parts(publicKey);
   readMlkem(mlkem);
-  agree(x25519Private(new Uint8Array(32).fill(1)), readX25519(x25519));
+  agree(x25519Private(new Uint8Array(32).fill(1)), x25519Public(x25519));
 }
 
 /**
@@ -76,7 +85,7 @@ export function encapsulateTo(
 ): { secret: Uint8Array; ciphertext: Uint8Array } {
   const recipient = recipientOf(publicKey);
   const own = x25519Private(ephemeral);
-  const sent = rawX25519(createPublicKey(own));
+  const sent = rawX25519Public(own);
   const { sharedKey, ciphertext } = encapsulate(recipient.mlkem);
   const secret = combine(sharedKey, agree(own, recipient.x25519), sent, recipient.raw);
   return { secret, ciphertext: Buffer.concat([ciphertext, sent]) };
@@ -90,7 +99,7 @@ function recipientOf(publicKey: Uint8Array): { mlkem: KeyObject; x25519: KeyObje
   let recipient = recipients.get(publicKey);
   if (recipient === undefined) {
     const { mlkem, x25519: raw } = parts(publicKey);
-    recipient = { mlkem: readMlkem(mlkem), x25519: readX25519(raw), raw };
+    recipient = { mlkem: readMlkem(mlkem), x25519: x25519Public(raw), raw };
     recipients.set(publicKey, recipient);
   }
   return recipient;
@@ -124,27 +133,12 @@ function combine(
   return new Uint8Array(hash.digest());
 }
 
-/** X25519; a point of low order, which would make the secret all zero, is refused (RFC 7748 section 6.1). */
 function agree(own: KeyObject, theirs: KeyObject): Uint8Array {
   try {
-    return diffieHellman({ privateKey: own, publicKey: theirs });
+    return x25519Secret(own, theirs);
   } catch (cause) {
     throw new PatchcordError('envelope_invalid', 'Not a usable X25519 key.', '', { cause });
   }
-}
-
-/** Any 32 bytes are a point; whether it is a usable one is seen when it is used. */
-function readX25519(raw: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([X25519_SPKI_HEAD, raw]), format: 'der', type: 'spki' });
-}
-
-function x25519Private(raw: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([X25519_PKCS8_HEAD, raw]), format: 'der', type: 'pkcs8' });
-}
-
-/** By way of a JWK: Node takes eight times as long to write DER. */
-function rawX25519(publicKey: KeyObject): Uint8Array {
-  return Buffer.from(publicKey.export({ format: 'jwk' }).x!, 'base64url');
 }
 
 function wrongLength(what: string): PatchcordError {

@@ -13,6 +13,7 @@ import type { Clock } from '../clock.ts';
 import type { NodeComponents } from './dht.ts';
 import type { DialFrom, DialOne } from './dial.ts';
 import { dialerFrom } from './dial-from.ts';
+import { noiseCrypto } from './noise-crypto.ts';
 import { gatheringTcp } from './tcp.ts';
 import { webSockets } from './web-socket.ts';
 
@@ -64,7 +65,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     nodeInfo: { name: 'patchcord', version: '1', userAgent: 'patchcord/1' },
     addresses: { listen: options.listen },
     transports: [gatheringTcp(), webSockets(options.clock)],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [yamux()],
     connectionGater: options.gater,
     connectionManager: {

@@ -6,6 +6,7 @@ import { RECEIPTS_GATHER_MS } from '../../protocol/limits.ts';
 import { isUsable } from '../../protocol/prekey.ts';
 import { verifyReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
+import { WrapSecrets } from '../../protocol/wrap-secrets.ts';
 import type { Clock, Random } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
 import type { MeshLinks } from '../directory/mesh-links.ts';
@@ -65,6 +66,7 @@ export class Postoffice {
   readonly #random: Random;
   /** See SealContext in protocol/envelope.ts. */
   readonly #bootSecret: Uint8Array;
+  readonly #wrapSecrets = new WrapSecrets();
   readonly #slices: Slices;
   readonly #resyncs: Resyncs;
   readonly #receipts: WhenDue;
@@ -354,7 +356,7 @@ export class Postoffice {
   #transmitTo(machine: string): (entry: OutboxEntry) => void {
     return (entry) =>
       this.#slices.run(() => {
-        const envelope = this.#seal(machine, entry);
+        const envelope = this.#seal(machine, entry, 'linked');
         if (envelope) this.#network.send(machine, [{ t: 'parcel', n: entry.number, envelope }]);
       });
   }
@@ -376,8 +378,8 @@ export class Postoffice {
     return entry.boot === this.#boot && once && entry.held === undefined && !entry.again;
   }
 
-  /** The envelope of an entry; undefined when it may not be sealed to that machine now. */
-  #seal(machine: string, { ns, letter }: OutboxEntry): Uint8Array | undefined {
+  /** The envelope of an entry; undefined when it may not be sealed to that machine now. Others carry it unless `linked`. */
+  #seal(machine: string, { ns, letter }: OutboxEntry, linked?: 'linked'): Uint8Array | undefined {
     const prekey = this.#directory.prekeys.get(machine);
     if (!this.#directory.shares(ns, machine) || !prekey || !isUsable(prekey, this.#clock.now()))
       return undefined;
@@ -386,6 +388,7 @@ export class Postoffice {
       signer: this.#signer,
       randomBytes,
       bootSecret: this.#bootSecret,
+      ...(linked && { wrapSecrets: this.#wrapSecrets }),
     });
   }
 
