@@ -10,6 +10,20 @@ export const FILE_MODE_PRIVATE = 0o600;
  * behind, which the next write takes over; hence there must be one writer, the holder of the home's lock.
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  const turn = (writing.get(path) ?? Promise.resolve()).then(() => replaceFile(path, data));
+  const done = turn.catch(() => undefined);
+  writing.set(path, done);
+  try {
+    await turn;
+  } finally {
+    if (writing.get(path) === done) writing.delete(path);
+  }
+}
+
+/** The last write of each file: one waits for the one before, as they share the temporary file. */
+const writing = new Map<string, Promise<void>>();
+
+async function replaceFile(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
   try {
     const file = await open(temporary, 'w', FILE_MODE_PRIVATE);
