@@ -20,6 +20,12 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => Math.floor(performance.now()),
   after(delayMs, task) {
+    if (delayMs <= 0) {
+      // After what is to be read and written; a timer would take a millisecond.
+      const immediate = setImmediate(task);
+      immediate.unref();
+      return { cancel: () => clearImmediate(immediate) };
+    }
     const timer = setTimeout(task, delayMs);
     timer.unref();
     return { cancel: () => clearTimeout(timer) };

@@ -104,9 +104,7 @@ export function openEnvelope(
   self: string,
   keyOf: (seq: number) => XWingKey | undefined,
 ): Opened {
-  const { head, wrap: wrapBytes, body } = shaped(zEnvelope, bytes, 'envelope');
-  const { ns, commit } = shaped(zHead, head, 'envelope head');
-  const wrap = shaped(zWrap, wrapBytes, 'envelope wrap');
+  const { ns, commit, head, wrap, body } = partsOf(bytes);
   if (wrap.to !== self) throw invalid('It is sealed to another machine.');
   const prekey = keyOf(wrap.prekey);
   if (!prekey) throw new PatchcordError('prekey_unknown', `Prekey ${wrap.prekey} is not kept any more.`);
@@ -122,9 +120,32 @@ export function openEnvelope(
 
 /** For whom an envelope is and by which prekey, as whoever carries it may see. Throws `envelope_invalid`. */
 export function readAddress(bytes: Uint8Array): { ns: string; to: string; prekey: number } {
-  const envelope = shaped(zEnvelope, bytes, 'envelope');
-  const { to, prekey } = shaped(zWrap, envelope.wrap, 'envelope wrap');
-  return { ns: shaped(zHead, envelope.head, 'envelope head').ns, to, prekey };
+  const { ns, wrap } = partsOf(bytes);
+  return { ns, to: wrap.to, prekey: wrap.prekey };
+}
+
+interface Parts extends z.infer<typeof zHead> {
+  head: Uint8Array;
+  wrap: z.infer<typeof zWrap>;
+  body: Uint8Array;
+}
+
+/** Whoever opens an envelope has read before for whom it is. */
+const partsRead = new WeakMap<Uint8Array, Parts>();
+
+function partsOf(bytes: Uint8Array): Parts {
+  let parts = partsRead.get(bytes);
+  if (parts === undefined) {
+    const { head, wrap, body } = shaped(zEnvelope, bytes, 'envelope');
+    parts = {
+      ...shaped(zHead, head, 'envelope head'),
+      head,
+      wrap: shaped(zWrap, wrap, 'envelope wrap'),
+      body,
+    };
+    partsRead.set(bytes, parts);
+  }
+  return parts;
 }
 
 type Fields = Record<string, unknown>;

@@ -13,7 +13,7 @@ import {
   type Told,
   type Void,
 } from '../../protocol/letter.ts';
-import { receiptOf, signReceipt, verifyReceipt, type Receipt } from '../../protocol/receipt.ts';
+import { receiptOf, signReceipt, heardReceipt, type Receipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import type { Clock } from '../clock.ts';
 import type { Directory } from '../directory/directory.ts';
@@ -147,7 +147,7 @@ export class Arrivals {
     return new CarriedMail({
       mail: this.#mail,
       open: (envelope) => this.#open(envelope),
-      takeReceipts: (ns, letter) => this.#takeReceipts(ns, letter),
+      takeReceipts: (opened, letter) => this.#takeReceipts(opened, letter),
       takeRelayed: (opened) => this.#takeRelayed(0, opened),
     });
   }
@@ -203,7 +203,7 @@ export class Arrivals {
     const { ns, from: machine, letter } = opened;
     const nowMs = this.#clock.now();
     if (letter.k === 'receipts') {
-      await this.#takeReceipts(ns, letter);
+      await this.#takeReceipts(opened, letter);
       return { answer: { t: 'ack', n }, told: false };
     }
     if (!isAddressed(letter)) {
@@ -252,8 +252,12 @@ export class Arrivals {
   }
 
   /** Says how many of the receipts told something new. */
-  async #takeReceipts(ns: string, letter: Letter & { k: 'receipts' }): Promise<number> {
-    const taken = await this.#mail.receiveReceipts(ns, letter.receipts.map(verifyReceipt));
+  async #takeReceipts(
+    { ns, from }: Pick<Opened, 'ns' | 'from'>,
+    letter: Letter & { k: 'receipts' },
+  ): Promise<number> {
+    const receipts = letter.receipts.map((receipt) => heardReceipt(receipt, from));
+    const taken = await this.#mail.receiveReceipts(ns, receipts);
     for (const { receipt, settled, released } of taken) {
       if (settled) this.#onSettled(settled.machine, settled.number);
       this.#onReceipt(receipt);

@@ -16,7 +16,7 @@ export interface CarriedParts {
   mail: MailStore;
   /** Throws for what is not for this machine, or of no namespace that it shares with the sender. */
   open: (envelope: Uint8Array) => Opened;
-  takeReceipts: (ns: string, letter: Receipts) => Promise<number>;
+  takeReceipts: (opened: Opened, letter: Receipts) => Promise<number>;
   /** Checks and stores a letter, and queues its answer for the sender's machine. */
   takeRelayed: (opened: Opened) => Promise<Relayed>;
 }
@@ -36,14 +36,14 @@ export class CarriedMail {
   async take(envelope: Uint8Array): Promise<CarriedOutcome> {
     try {
       const opened = this.#parts.open(envelope);
-      const { ns, letter } = opened;
+      const { letter } = opened;
       if (isAddressed(letter)) return await this.#letter(opened, letter);
       if (letter.k !== 'receipts') {
         const { answer } = await this.#parts.takeRelayed(opened);
         if (answer.t === 'refuse') return { kind: 'refused', code: answer.code };
         return { kind: 'receipts', count: 0, fresh: 0 };
       }
-      const fresh = await this.#parts.takeReceipts(ns, letter);
+      const fresh = await this.#parts.takeReceipts(opened, letter);
       return { kind: 'receipts', count: letter.receipts.length, fresh };
     } catch (error) {
       return { kind: 'refused', code: asPatchcordError(error).code };

@@ -3,8 +3,8 @@ import { asPatchcordError, type ErrorCode } from '../../protocol/errors.ts';
 import type { FrameOf } from '../../protocol/frame.ts';
 import { isAddressed } from '../../protocol/letter.ts';
 import { RECEIPTS_GATHER_MS } from '../../protocol/limits.ts';
-import { isUsable } from '../../protocol/prekey.ts';
-import { verifyReceipt } from '../../protocol/receipt.ts';
+import { isUsable, type Prekey } from '../../protocol/prekey.ts';
+import { heardReceipt } from '../../protocol/receipt.ts';
 import type { Signer } from '../../protocol/signing.ts';
 import { WrapSecrets } from '../../protocol/wrap-secrets.ts';
 import type { Clock, Random } from '../clock.ts';
@@ -67,6 +67,8 @@ export class Postoffice {
   /** See SealContext in protocol/envelope.ts. */
   readonly #bootSecret: Uint8Array;
   readonly #wrapSecrets = new WrapSecrets();
+  /** Envelopes of entries that were sealed while they were written. */
+  readonly #sealedAhead = new WeakMap<OutboxEntry, { prekey: Prekey; envelope: Uint8Array }>();
   readonly #slices: Slices;
   readonly #resyncs: Resyncs;
   readonly #receipts: WhenDue;
@@ -166,7 +168,9 @@ export class Postoffice {
   async accept(outgoing: Omit<Outgoing, 'boot'>): Promise<Accepted> {
     // What is older goes first.
     for (const { machine } of outgoing.copies) await this.#resyncs.running(machine);
-    const accepted = await this.#mail.accept({ ...outgoing, boot: this.#boot });
+    const accepted = await this.#mail.accept({ ...outgoing, boot: this.#boot }, ({ queued }) =>
+      this.#sealAhead(queued),
+    );
     const machines = [...new Set(outgoing.copies.map((copy) => copy.machine))];
     // One that also marks a message may have queued a receipt.
     this.#appended({ machines, ...(outgoing.mark ? {} : { queued: accepted.queued }) });
@@ -332,7 +336,7 @@ export class Postoffice {
   }
 
   async #acknowledged(machine: string, entry: OutboxEntry, frame: FrameOf<'ack'>): Promise<void> {
-    const receipt = frame.receipt === undefined ? undefined : verifyReceipt(frame.receipt);
+    const receipt = frame.receipt === undefined ? undefined : heardReceipt(frame.receipt, machine);
     if (isAddressed(entry.letter)) assertReceiptFor(entry, machine, receipt);
     const settled = await this.#mail.settle(machine, entry.number, receipt);
     this.#settled(machine, entry.number);
@@ -379,10 +383,13 @@ export class Postoffice {
   }
 
   /** The envelope of an entry; undefined when it may not be sealed to that machine now. Others carry it unless `linked`. */
-  #seal(machine: string, { ns, letter }: OutboxEntry, linked?: 'linked'): Uint8Array | undefined {
+  #seal(machine: string, entry: OutboxEntry, linked?: 'linked'): Uint8Array | undefined {
     const prekey = this.#directory.prekeys.get(machine);
-    if (!this.#directory.shares(ns, machine) || !prekey || !isUsable(prekey, this.#clock.now()))
+    if (!this.#directory.shares(entry.ns, machine) || !prekey || !isUsable(prekey, this.#clock.now()))
       return undefined;
+    const ahead = linked && this.#sealedAhead.get(entry);
+    if (ahead?.prekey === prekey) return ahead.envelope;
+    const { ns, letter } = entry;
     const { bytes: randomBytes } = this.#random;
     return sealEnvelope(ns, prekey, letter, {
       signer: this.#signer,
@@ -390,6 +397,19 @@ export class Postoffice {
       bootSecret: this.#bootSecret,
       ...(linked && { wrapSecrets: this.#wrapSecrets }),
     });
+  }
+
+  /** Seals what is about to go over a link, while it is being written; what fails is tried again when it goes. */
+  #sealAhead(queued: readonly Appended[]): void {
+    const [only, ...others] = queued;
+    if (!only || others.length > 0 || !this.#directory.linked.has(only.machine)) return;
+    const prekey = this.#directory.prekeys.get(only.machine);
+    try {
+      const envelope = this.#seal(only.machine, only.entry, 'linked');
+      if (prekey && envelope) this.#sealedAhead.set(only.entry, { prekey, envelope });
+    } catch (error) {
+      this.#log.debug({ error }, 'an envelope could not be sealed ahead');
+    }
   }
 
   #isUp(machine: string): boolean {

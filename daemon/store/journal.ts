@@ -1,4 +1,3 @@
-import { decodeOwn, encode } from '../../protocol/codec.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { BatchMarks } from './batch-marks.ts';
 import type { Kv, KvOperation, KvRange } from './kv.ts';
@@ -10,6 +9,10 @@ import type { RecordSeal } from './record-seal.ts';
  */
 const RECENT_MAX = 256;
 const RECENT_SIZE_BYTES_MAX = 4_096;
+/** Of what is read only the smallest is kept: what is asked for again and again, and changes seldom. */
+const READ_SIZE_BYTES_MAX = 128;
+/** Of one batch so many transactions have something got ready meanwhile: it takes up to half a millisecond each. */
+const MEANWHILE_MAX = 16;
 /** Where the bytes of records that do not open are kept. */
 export const QUARANTINE = 'quarantine/';
 
@@ -28,10 +31,12 @@ export class Journal {
   readonly #seal: RecordSeal;
   /** The newest uncommitted change of each key. */
   #staged = new Map<string, Change>();
-  /** Small records that were committed last: counters and lines are read for every message. */
+  /** Small records that were committed or read last: counters and lines are read for every message. */
   readonly #recent = new Map<string, Change>();
+  /** Rises with every batch that ended, well or not. */
+  #ended = 0;
   /** What goes with the next batch. */
-  readonly #riding = new Map<string, Change>();
+  readonly #riding = new Map<string, KvOperation>();
   #queue: Commit[] = [];
   #writing: Promise<void> | undefined;
   #deciding: Promise<unknown> = Promise.resolve();
@@ -55,9 +60,12 @@ export class Journal {
   /**
    * Runs `decide` alone, then commits what it wrote. When `decide` throws, nothing is written. A transaction that
    * wrote nothing still waits for those it may have read from.
+   *
+   * `meanwhile`, unless many are in one batch, gets the value while that is being written, for what can be got ready:
+   * nothing that it does may be seen before this resolves. It must not throw.
    */
-  async transact<T>(decide: (tx: CareTx) => Promise<T>): Promise<T> {
-    const turn = this.#deciding.then(() => this.#decide(decide));
+  async transact<T>(decide: (tx: CareTx) => Promise<T>, meanwhile?: (value: T) => void): Promise<T> {
+    const turn = this.#deciding.then(() => this.#decide(decide, meanwhile));
     this.#deciding = turn.catch(() => undefined);
     const { value, committed } = await turn;
     await committed;
@@ -79,7 +87,7 @@ export class Journal {
 
   /** Writes a record with the next batch, or when the store is closed. Until then it is not read. */
   ride(key: string, value: unknown): void {
-    this.#riding.set(key, put(key, value));
+    this.#riding.set(key, { key, value: this.#seal.seal(key, value) });
   }
 
   /** The number of the last batch that is fsynced, counted for the life of the home. */
@@ -90,8 +98,13 @@ export class Journal {
   async get<T>(key: string): Promise<T | undefined> {
     const recent = this.#recent.get(key);
     if (recent) return valueOf<T>(recent, this.#opened);
+    const ended = this.#ended;
     const sealed = await this.#kv.get(key);
-    return sealed && this.#opened<T>(key, sealed);
+    const value = sealed && this.#opened<T>(key, sealed);
+    const isSmall = sealed === undefined || sealed.length <= READ_SIZE_BYTES_MAX;
+    // A batch may have replaced it meanwhile.
+    if (isSmall && ended === this.#ended) this.#remember(sealed ? { key, put: { value } } : { key }, 0);
+    return value;
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
@@ -102,7 +115,7 @@ export class Journal {
   /** A transaction that may also look at records that do not open; with `dry` what it wrote is thrown away. */
   async care<T>(decide: (tx: CareTx) => Promise<T>, options: { dry: boolean }): Promise<T> {
     if (!options.dry) return this.transact(decide);
-    const tx = new JournalTx(this.#kv, this.#seal, this.#opened, this.#staged, this.#recent);
+    const tx = this.#newTx();
     const turn = this.#deciding.then(() => decide(tx));
     this.#deciding = turn.catch(() => undefined);
     return turn;
@@ -123,15 +136,18 @@ export class Journal {
     await this.#kv.close();
   }
 
-  async #decide<T>(decide: (tx: CareTx) => Promise<T>): Promise<{ value: T; committed: Promise<void> }> {
+  async #decide<T>(
+    decide: (tx: CareTx) => Promise<T>,
+    meanwhile?: (value: T) => void,
+  ): Promise<{ value: T; committed: Promise<void> }> {
     const failure = this.#failure;
-    const tx = new JournalTx(this.#kv, this.#seal, this.#opened, this.#staged, this.#recent);
+    const tx = this.#newTx();
     const value = await decide(tx);
     // What it decided on was lost meanwhile.
     if (this.#failure && this.#failure !== failure) throw this.#failure.error;
     const { changes } = tx;
     const committed = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ changes, resolve, reject });
+      this.#queue.push({ changes, meanwhile: () => meanwhile?.(value), resolve, reject });
     });
     committed.catch(() => undefined);
     for (const change of changes) this.#staged.set(change.key, change);
@@ -139,9 +155,14 @@ export class Journal {
     return { value, committed };
   }
 
-  #remember(change: Change): void {
+  #newTx(): JournalTx {
+    const committed = <T>(key: string) => this.get<T>(key);
+    return new JournalTx(this.#kv, this.#seal, this.#opened, this.#staged, committed);
+  }
+
+  #remember(change: Change, sizeBytes: number): void {
     this.#recent.delete(change.key);
-    if ((change.encoded ?? change.sealed ?? []).length > RECENT_SIZE_BYTES_MAX) return;
+    if (sizeBytes > RECENT_SIZE_BYTES_MAX) return;
     this.#recent.set(change.key, change);
     if (this.#recent.size <= RECENT_MAX) return;
     const [oldest] = this.#recent.keys();
@@ -158,16 +179,22 @@ export class Journal {
         // Of what several transactions change only the last is written.
         const changes = new Map<string, Change>();
         for (const commit of group) for (const change of commit.changes) changes.set(change.key, change);
-        if (changes.size > 0) await this.#write([...changes.values()]);
-        for (const change of changes.values()) {
-          this.#remember(change);
-          if (this.#staged.get(change.key) === change) this.#staged.delete(change.key);
+        const operations = [...changes.values()].map((change) => this.#sealed(change));
+        const written = operations.length > 0 ? this.#write(operations) : undefined;
+        for (const commit of group.slice(0, MEANWHILE_MAX)) commit.meanwhile();
+        await written;
+        this.#ended += 1;
+        for (const { key, value } of operations) {
+          const change = changes.get(key)!;
+          this.#remember(change, value?.length ?? 0);
+          if (this.#staged.get(key) === change) this.#staged.delete(key);
         }
         for (const commit of group) commit.resolve();
       } catch (error) {
         for (const commit of [...group, ...this.#queue]) commit.reject(error);
         this.#queue = [];
         this.#staged = new Map();
+        this.#ended += 1;
         // A batch may have landed though its fsync failed.
         this.#recent.clear();
         this.#failure = { error };
@@ -176,41 +203,41 @@ export class Journal {
     this.#writing = undefined;
   }
 
-  async #write(changes: readonly Change[]): Promise<void> {
+  async #write(operations: readonly KvOperation[]): Promise<void> {
     const mark = this.#marks?.next();
     const riding = [...this.#riding.values()];
-    const operations = [...changes, ...riding].map((change) => this.#sealed(change));
-    await this.#kv.write([...operations, ...(mark ? [mark] : [])], { sync: true });
+    await this.#kv.write([...operations, ...riding, ...(mark ? [mark] : [])], { sync: true });
     for (const one of riding) if (this.#riding.get(one.key) === one) this.#riding.delete(one.key);
     this.#marks?.committed();
   }
 
-  #sealed({ key, encoded, sealed }: Change): KvOperation {
-    return { key, value: encoded ? this.#seal.sealEncoded(key, encoded) : sealed };
+  #sealed({ key, put: made, sealed }: Change): KvOperation {
+    return { key, value: made ? this.#seal.seal(key, made.value) : sealed };
   }
 }
 
 interface Commit {
   changes: Change[];
+  meanwhile(): void;
   resolve(): void;
   reject(error: unknown): void;
 }
 
 /**
- * What is to become of a record: its value as it was when it was put, sealed only when it is written; bytes that are
- * moved as they are; or neither, which deletes it.
+ * What is to become of a record: its value, sealed when it is written; bytes that are moved as they are; or neither, which
+ * deletes it.
  */
 interface Change {
   key: string;
-  encoded?: Uint8Array;
+  put?: { value: unknown };
   sealed?: Uint8Array;
 }
 
 function put(key: string, value: unknown): Change {
-  return { key, encoded: encode(value) };
+  return { key, put: { value } };
 }
 
-/** What a transaction may do. Values are plain data that the codec can carry. */
+/** What a transaction may do. Values are plain data that the codec can carry, and nobody changes one that was put or got. */
 export interface Tx {
   get<T>(key: string): Promise<T | undefined>;
   range<T>(range: KvRange): Promise<[key: string, value: T][]>;
@@ -233,7 +260,7 @@ class JournalTx implements CareTx {
   readonly #seal: RecordSeal;
   readonly #opened: Opened;
   readonly #staged: ReadonlyMap<string, Change>;
-  readonly #recent: ReadonlyMap<string, Change>;
+  readonly #committed: <T>(key: string) => Promise<T | undefined>;
   readonly #own = new Map<string, Change>();
 
   constructor(
@@ -241,20 +268,18 @@ class JournalTx implements CareTx {
     seal: RecordSeal,
     opened: Opened,
     staged: ReadonlyMap<string, Change>,
-    recent: ReadonlyMap<string, Change>,
+    committed: <T>(key: string) => Promise<T | undefined>,
   ) {
     this.#kv = kv;
     this.#seal = seal;
     this.#opened = opened;
     this.#staged = staged;
-    this.#recent = recent;
+    this.#committed = committed;
   }
 
   async get<T>(key: string): Promise<T | undefined> {
     const written = this.#written(key);
-    if (written) return valueOf<T>(written, this.#opened);
-    const sealed = await this.#kv.get(key);
-    return sealed && this.#opened<T>(key, sealed);
+    return written ? valueOf<T>(written, this.#opened) : this.#committed<T>(key);
   }
 
   async range<T>(range: KvRange): Promise<[key: string, value: T][]> {
@@ -268,7 +293,7 @@ class JournalTx implements CareTx {
         return {
           key,
           opens: true,
-          value: entry.encoded ? decodeOwn(entry.encoded) : this.#seal.open(key, entry.sealed!),
+          value: entry.put ? entry.put.value : this.#seal.open(key, entry.sealed!),
         };
       } catch {
         return { key, opens: false };
@@ -292,7 +317,7 @@ class JournalTx implements CareTx {
   }
 
   #written(key: string): Change | undefined {
-    return this.#own.get(key) ?? this.#staged.get(key) ?? this.#recent.get(key);
+    return this.#own.get(key) ?? this.#staged.get(key);
   }
 
   async #entries(range: KvRange): Promise<Change[]> {
@@ -326,14 +351,14 @@ class JournalTx implements CareTx {
   }
 }
 
-function isDeletion({ encoded, sealed }: Change): boolean {
-  return !encoded && !sealed;
+function isDeletion(change: Change): boolean {
+  return !change.put && !change.sealed;
 }
 
-/** A record that was put, anew each time, or that is in the store. */
-function valueOf<T>({ key, encoded, sealed }: Change, opened: Opened): T | undefined {
+/** A record that was put, the same object for whoever asks, or one that is in the store. */
+function valueOf<T>({ key, put: made, sealed }: Change, opened: Opened): T | undefined {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  if (encoded) return decodeOwn(encoded) as T;
+  if (made) return made.value as T;
   return sealed && opened<T>(key, sealed);
 }
 

@@ -32,7 +32,7 @@ import {
   type Known,
   type Resync,
 } from './mail-records.ts';
-import type { Arrived, MailRecord, MailStore, Received, ReceiptTaken } from './mail-store.ts';
+import type { Arrived, MailRecord, MailStore, ReceiptTaken } from './mail-store.ts';
 import { readThread, resetChains } from './mail-threads.ts';
 
 /** The mail of one machine, in a journal over any ordered key-value store. */
@@ -68,20 +68,23 @@ type Writes =
 
 function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick<MailStore, Writes> {
   const transact = <T>(decide: (tx: Tx) => Promise<T>) => journal.transact(decide);
+  /** What answers a letter: signed when it is asked for, or at once when it is queued. */
   const answer = async (tx: Tx, arrival: Arrived<Addressed>, state: ReceiptState) => {
     const said = receiptOf(arrival.ns, arrival.letter, state, arrival.nowMs);
-    const receipt = sign(said, await readEpoch(tx));
+    const epoch = await readEpoch(tx);
+    let signed: Uint8Array | undefined;
+    const receipt = (): Uint8Array => (signed ??= sign(said, epoch));
     return { receipt, told: await tellRelayed(tx, arrival, receipt) };
   };
   return {
-    accept: (outgoing) =>
-      transact(async (tx) => {
+    accept: (outgoing, meanwhile) =>
+      journal.transact(async (tx) => {
         const { mark: marked, boot, nowMs, from } = outgoing;
         const accepted = await accept(tx, outgoing);
         const kept = accepted.copies.some((copy) => !('error' in copy));
         if (marked && kept) await mark(tx, from.id, marked, { sign, boot, nowMs });
         return accepted;
-      }),
+      }, meanwhile),
     mark: (agent, marked, boot, nowMs) =>
       transact(async (tx) => ({ machines: await mark(tx, agent, marked, { sign, boot, nowMs }) })),
     refuseAll: (machine, ns, code, after, neverLeft) =>
@@ -100,19 +103,21 @@ function writes(journal: Journal, sign: SignReceipt, newNotice: NewNotice): Pick
     postponed: (machine, number, code) => transact((tx) => postponed(tx, machine, number, code)),
     refuse: (machine, number, refusal: ErrorCode, mayHaveArrived = false) =>
       transact((tx) => settle(tx, machine, number, { refusal, mayHaveArrived }, newNotice)),
-    receive: (arrival) =>
-      transact(async (tx): Promise<Received> => {
+    receive: async (arrival) => {
+      const decide = async (tx: Tx) => {
         const placed = await place(tx, arrival);
-        if (!placed.taken) return placed;
-        const { state, released, gapDueAtMs } = placed;
-        const { receipt, told } = await answer(tx, arrival, state);
-        return { taken: true, released, gapDueAtMs, receipt, told };
-      }),
+        return placed.taken ? { ...placed, ...(await answer(tx, arrival, placed.state)) } : placed;
+      };
+      const received = await journal.transact(decide, (placed) => void (placed.taken && placed.receipt()));
+      if (!received.taken) return received;
+      const { released, gapDueAtMs, receipt, told } = received;
+      return { taken: true, released, gapDueAtMs, receipt: receipt(), told };
+    },
     receiveUnsend: (arrival) =>
       transact(async (tx) => {
         const state = await placeUnsend(tx, arrival);
         const { receipt, told } = await answer(tx, arrival, state);
-        return { state, receipt, told };
+        return { state, receipt: receipt(), told };
       }),
     receiveReceipts: (ns, receipts) =>
       transact(async (tx) => {
@@ -237,8 +242,8 @@ function reads(journal: Journal): Omit<MailStore, Writes | Readings | Epochs> {
 async function tellRelayed(
   tx: Tx,
   { relayedIn, machine, ns, nowMs }: Pick<Arrived<unknown>, 'relayedIn' | 'machine' | 'ns' | 'nowMs'>,
-  receipt: Uint8Array,
+  receipt: () => Uint8Array,
 ): Promise<boolean> {
   if (relayedIn === undefined) return false;
-  return queueReceipt(tx, { machine, ns, receipt, boot: relayedIn, atMs: nowMs });
+  return queueReceipt(tx, { machine, ns, receipt: receipt(), boot: relayedIn, atMs: nowMs });
 }

@@ -81,7 +81,8 @@ class LevelKv implements LevelStore {
   }
 
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
-    const db = await this.#ready();
+    // At once, if it can be: its caller goes on with something else meanwhile.
+    const db = this.#db && !this.#closed ? this.#db : await this.#ready();
     const batch = operations.map(({ key, value }) =>
       value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value },
     );

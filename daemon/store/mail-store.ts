@@ -10,8 +10,11 @@ import type { Receipt, ReceiptState } from '../../protocol/receipt.ts';
  * keeps it in LevelDB; another implementation has to pass test/unit/mail-store-suite.ts.
  */
 export interface MailStore {
-  /** Puts a message into the sender's history and, a copy per recipient, into the outbox. */
-  accept(outgoing: Outgoing): Promise<Accepted>;
+  /**
+   * Puts a message into the sender's history and, a copy per recipient, into the outbox. `meanwhile` gets what it will
+   * answer while that is being written; see Journal.transact.
+   */
+  accept(outgoing: Outgoing, meanwhile?: (accepted: Accepted) => void): Promise<Accepted>;
   /** Marks a received message deferred or replied without saying anything to its sender. Throws `unknown_message`. */
   mark(agent: string, mark: Mark, boot: string, nowMs: number): Promise<Queued>;
 

@@ -16,8 +16,6 @@ const TAG_SIZE_BYTES = 16;
 
 export interface RecordSeal {
   seal(key: string, value: unknown): Uint8Array;
-  /** The same for what protocol/codec.ts has encoded. */
-  sealEncoded(key: string, encoded: Uint8Array): Uint8Array;
   /** Throws `store_damaged`, naming the key. */
   open(key: string, bytes: Uint8Array): unknown;
 }
@@ -25,16 +23,14 @@ export interface RecordSeal {
 export function createRecordSeal(storeKey: Uint8Array, randomBytes: RandomBytes): RecordSeal {
   // A key object: Node spends four times as long on a cipher that gets the raw bytes.
   const secret = createSecretKey(storeKey);
-  const sealEncoded = (key: string, encoded: Uint8Array): Uint8Array => {
-    const nonce = randomBytes(NONCE_SIZE_BYTES);
-    const cipher = createCipheriv('chacha20-poly1305', secret, nonce, { authTagLength: TAG_SIZE_BYTES });
-    cipher.setAAD(Buffer.from(key), { plaintextLength: 0 });
-    const body = cipher.update(encoded);
-    return Buffer.concat([Buffer.of(VERSION), nonce, body, cipher.final(), cipher.getAuthTag()]);
-  };
   return {
-    seal: (key, value) => sealEncoded(key, encode(value)),
-    sealEncoded,
+    seal(key, value) {
+      const nonce = randomBytes(NONCE_SIZE_BYTES);
+      const cipher = createCipheriv('chacha20-poly1305', secret, nonce, { authTagLength: TAG_SIZE_BYTES });
+      cipher.setAAD(Buffer.from(key), { plaintextLength: 0 });
+      const body = cipher.update(encode(value));
+      return Buffer.concat([Buffer.of(VERSION), nonce, body, cipher.final(), cipher.getAuthTag()]);
+    },
     open(key, bytes) {
       if (bytes.length < 1 + NONCE_SIZE_BYTES + TAG_SIZE_BYTES || bytes[0] !== VERSION) throw damaged(key);
       const nonce = bytes.subarray(1, 1 + NONCE_SIZE_BYTES);

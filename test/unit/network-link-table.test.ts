@@ -37,6 +37,8 @@ class World {
 
   /** Delivers one thing; false when nothing is under way. */
   async step(): Promise<boolean> {
+    // What was sent leaves when the turn ends.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
     for (let turn = 0; turn < 4; turn++) await Promise.resolve();
     const busy = this.wires.filter((wire) => wire.length > 0);
     const wire = busy[Math.floor(this.random() * busy.length)];
@@ -338,6 +340,8 @@ describe('LinkTable', () => {
     world.low.pass(6_999);
     look();
     // Its question gets lost.
+    // What was sent leaves when the turn ends.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
     for (let turn = 0; turn < 4; turn++) await Promise.resolve();
     expect(world.wires.flat()).toHaveLength(1);
     for (const wire of world.wires) wire.length = 0;
@@ -378,6 +382,8 @@ describe('LinkTable', () => {
     expect(world.low.events).toEqual(['up']);
     await world.drain();
     world.low.table.get('b')!.ask(true);
+    // What was sent leaves when the turn ends.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
     for (let turn = 0; turn < 4; turn++) await Promise.resolve();
     for (const wire of world.wires) wire.length = 0;
     world.low.pass(3_999);

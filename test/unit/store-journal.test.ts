@@ -288,6 +288,75 @@ describe('the journal', () => {
     });
   });
 
+  describe('what is got ready meanwhile', () => {
+    test('runs with the value while the batch is written, before anybody hears that it is', async () => {
+      const seen: string[] = [];
+      const done = journal
+        .transact(
+          async (tx) => (tx.put('a', 1), 'value'),
+          (value) => void seen.push(`${value} with ${kv.writes.length} write`),
+        )
+        .then(() => seen.push('committed'));
+      await kv.held();
+      await decided();
+      expect(seen).toEqual(['value with 1 write']);
+      await kv.end();
+      await done;
+      expect(seen).toEqual(['value with 1 write', 'committed']);
+    });
+
+    test('is for 16 of a batch, and for none that threw', async () => {
+      const first = put('a');
+      await kv.held();
+      let runs = 0;
+      const meanwhile = () => void (runs += 1);
+      const thrown = journal.transact(() => Promise.reject(DISK), meanwhile).catch(() => undefined);
+      const many = Array.from({ length: 20 }, (_none, at) =>
+        journal.transact(async (tx) => tx.put(`b${at}`, at), meanwhile),
+      );
+      await decided();
+      expect(runs).toBe(0);
+      await kv.end();
+      await kv.end();
+      await Promise.all([first, thrown, ...many]);
+      expect(runs).toBe(16);
+    });
+  });
+
+  describe('what was read is read no second time', () => {
+    test('until it is written anew, or a write of it failed', async () => {
+      kv.open = true;
+      expect(await journal.get('a')).toBeUndefined();
+      await put('a', 1);
+      expect(await journal.get('a')).toBe(1);
+      const again = new Journal(kv, seal);
+      expect([await again.get('a'), await again.get('a')]).toEqual([1, 1]);
+      await again.transact(async (tx) => tx.put('a', 2));
+      expect(await again.get('a')).toBe(2);
+      await again.transact(async (tx) => tx.delete('a'));
+      expect(await again.get('a')).toBeUndefined();
+    });
+
+    test('though a batch came between the read and its answer', async () => {
+      kv.open = true;
+      await put('a', 1);
+      const slow = new Journal(kv, seal);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const get = kv.get.bind(kv);
+      kv.get = async (key) => {
+        const found = await get(key);
+        await promise;
+        return found;
+      };
+      const reading = slow.get('a');
+      await slow.transact(async (tx) => tx.put('a', 2));
+      for (let at = 0; at < 300; at++) await slow.transact(async (tx) => tx.put(`other${at}`, at));
+      resolve();
+      expect(await reading).toBe(1);
+      expect(await slow.get('a')).toBe(2);
+    });
+  });
+
   test('close waits for what is being written', async () => {
     const written = put('a');
     await kv.held();

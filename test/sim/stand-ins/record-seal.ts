@@ -28,13 +28,11 @@ class SealedRecord extends Uint8Array {
  * has put or got is told by an exception.
  */
 export function createRecordSeal(storeKey: Uint8Array): RecordSeal {
-  const seal = (key: string, value: unknown): Uint8Array =>
-    key === TRAVELS
-      ? sealOnce(storeKey, Buffer.from(key), encode(value))
-      : new SealedRecord(storeKey, key, frozen(value));
   return {
-    seal,
-    sealEncoded: (key, encoded) => seal(key, decodeOwn(encoded)),
+    seal: (key, value) =>
+      key === TRAVELS
+        ? sealOnce(storeKey, Buffer.from(key), encode(value))
+        : new SealedRecord(storeKey, key, frozen(value)),
     open(key, bytes) {
       const travelled = key === TRAVELS ? openOnce(storeKey, Buffer.from(key), bytes) : undefined;
       if (travelled) return decodeOwn(travelled);
