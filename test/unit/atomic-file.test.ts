@@ -15,13 +15,9 @@ afterEach(() => rm(folder, { recursive: true }));
 test('of writes at once each is whole, and the last one stays', async () => {
   await writeFile(path, '0'.repeat(1_000));
   const texts = Array.from({ length: 20 }, (_none, at) => String(at % 10).repeat(1_000 * (at + 1)));
-  let isDone = false;
-  const writes = Promise.all(texts.map((text) => writeFileAtomic(path, text))).finally(() => (isDone = true));
-  while (!isDone) {
-    const seen = await readFile(path, 'utf8');
-    expect(['0'.repeat(1_000), ...texts]).toContain(seen);
-  }
-  await writes;
+  const whole = ['0'.repeat(1_000), ...texts];
+  const read = async () => expect(whole).toContain(await readFile(path, 'utf8'));
+  await Promise.all(texts.map((text) => writeFileAtomic(path, text).then(read)));
   expect(await readFile(path, 'utf8')).toBe(texts.at(-1));
   expect(await readdir(folder)).toEqual(['file']);
 });
