@@ -1,12 +1,13 @@
 import { decode as cborDecode, encode as cborEncode } from 'cborg';
 import { PatchcordError } from './errors.ts';
+import { quickDecode, quickEncode } from './quick-cbor.ts';
 
 /**
  * Deterministic CBOR (RFC 8949 section 4.2): shortest integers, sorted keys, definite lengths, no floats for
  * integers, no undefined. One value has exactly one encoding, so bytes can be hashed, signed and compared.
  */
 export function encode(value: unknown): Uint8Array {
-  return cborEncode(value, { ignoreUndefinedProperties: true });
+  return quickEncode(value) ?? cborEncode(value, { ignoreUndefinedProperties: true });
 }
 
 const OPTIONS = {
@@ -26,6 +27,8 @@ const OPTIONS = {
  * decoder's stack ends. Cost is linear in the length of `bytes`, which the caller bounds.
  */
 export function decode(bytes: Uint8Array): unknown {
+  const usual = quickDecode(bytes);
+  if (usual !== undefined) return usual;
   try {
     const value: unknown = cborDecode(bytes, OPTIONS);
     if (equalBytes(encode(value), bytes)) return value;
@@ -37,7 +40,7 @@ export function decode(bytes: Uint8Array): unknown {
 
 /** The value of bytes that {@link encode} wrote and a seal has kept since; what comes from outside goes to {@link decode}. */
 export function decodeOwn(bytes: Uint8Array): unknown {
-  return cborDecode(bytes, OPTIONS);
+  return quickDecode(bytes) ?? cborDecode(bytes, OPTIONS);
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -1,6 +1,5 @@
 import { registerHooks } from 'node:module';
 import type * as Aead from '../../../protocol/aead.ts';
-import type * as Codec from '../../../protocol/codec.ts';
 import type * as Digest from '../../../protocol/digest.ts';
 import type * as Envelope from '../../../protocol/envelope.ts';
 import type * as Hkdf from '../../../protocol/hkdf.ts';
@@ -8,7 +7,6 @@ import type * as RecordSeal from '../../../daemon/store/record-seal.ts';
 import type * as Signing from '../../../protocol/signing.ts';
 import type * as Xwing from '../../../protocol/xwing.ts';
 import type * as CheapAead from './aead.ts';
-import type * as CheapCodec from './codec.ts';
 import type * as CheapDigest from './digest.ts';
 import type * as CheapEnvelope from './envelope.ts';
 import type * as CheapHkdf from './hkdf.ts';
@@ -17,14 +15,13 @@ import type * as CheapSigning from './signing.ts';
 import type * as CheapXwing from './xwing.ts';
 
 /**
- * Cheap stand-ins for the modules that seal, sign and encode, so that many simulations fit into a minute. They
+ * Cheap stand-ins for the modules that seal and sign, so that many simulations fit into a minute. They
  * keep the contracts that the rest rests on: what was altered, is for another machine, or was signed by another
  * does not open; nothing can be read in passing; and, unlike the real ones, the same seed gives the same bytes.
  * One seed in so many runs with the real modules, see fleet.ts.
  */
 interface StandIns {
   'protocol/aead.ts': [typeof Aead, typeof CheapAead];
-  'protocol/codec.ts': [typeof Codec, typeof CheapCodec];
   'protocol/digest.ts': [typeof Digest, typeof CheapDigest];
   'protocol/envelope.ts': [typeof Envelope, typeof CheapEnvelope];
   'protocol/hkdf.ts': [typeof Hkdf, typeof CheapHkdf];
@@ -40,7 +37,6 @@ type Fitting = {
 
 const FITTING: Record<keyof StandIns, Fitting> = {
   'protocol/aead.ts': 'protocol/aead.ts',
-  'protocol/codec.ts': 'protocol/codec.ts',
   'protocol/digest.ts': 'protocol/digest.ts',
   'protocol/envelope.ts': 'protocol/envelope.ts',
   'protocol/hkdf.ts': 'protocol/hkdf.ts',
