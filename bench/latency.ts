@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
 import { DaemonProcess, mesh } from '../test/processes/daemon-process.ts';
 import { McpAgent } from '../test/processes/mcp-agent.ts';
 import { quantile, type Figure } from './figures.ts';
@@ -6,6 +7,8 @@ import { quantile, type Figure } from './figures.ts';
 /** By then what runs for each message is compiled: of the first 50 one takes a third longer. */
 const WARM_UP = 500;
 const ROUNDS = 500;
+/** From the call of wait_for_message to the next message: by then the wait is there, on a slow machine too. */
+const PAUSE_MS = 20;
 /** 1 KB of text. */
 const CONTENT = 'x'.repeat(1_024);
 
@@ -26,6 +29,7 @@ export async function latency(): Promise<Figure[]> {
     const answersMs: number[] = [];
     for (let round = 0; round < WARM_UP + ROUNDS; round++) {
       const waiting = receiver.next();
+      await delay(PAUSE_MS);
       const start = performance.now();
       const sending = sender.call('send_message', { to_agent: 'receiver', content: CONTENT });
       const answered = sending.then(() => performance.now() - start);

@@ -11,6 +11,7 @@ import {
   ListPromptsRequestSchema,
   ListToolsRequestSchema,
   McpError,
+  type JSONRPCMessage,
   type RequestId,
 } from '@modelcontextprotocol/sdk/types.js';
 import { callTool, type ToolAnswer } from './call-tool.ts';
@@ -37,6 +38,8 @@ export interface StdioOptions {
 const LINE_SIZE_BYTES_MAX = 72 * 1024 * 1024;
 /** How long the calls that run when stdin ends may take to answer. */
 const DRAIN_MS = 5_000;
+
+const CANCELLED = CancelledNotificationSchema.shape.method.value;
 
 /** The calls of one connection that have not been answered. */
 interface Running {
@@ -109,10 +112,12 @@ async function drain(running: Running): Promise<void> {
  */
 function watchLateCancels(transport: StdioServerTransport, kept: KeptSession, running: Running): void {
   const { onmessage } = transport;
+  const isLate = (message: JSONRPCMessage) =>
+    running.leasing !== undefined &&
+    CancelledNotificationSchema.safeParse(message).data?.params.requestId === running.leasing;
   // oxlint-disable-next-line unicorn/prefer-add-event-listener -- the SDK knows no listeners
   transport.onmessage = (message) => {
-    const cancelled = CancelledNotificationSchema.safeParse(message);
-    if (cancelled.success && cancelled.data.params.requestId === running.leasing) {
+    if ('method' in message && message.method === CANCELLED && isLate(message)) {
       running.leasing = undefined;
       kept.release();
     }

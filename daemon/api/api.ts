@@ -18,8 +18,8 @@ import { mcpRoutes } from './mcp-route.ts';
 import { peekRoute } from './peek-route.ts';
 import { createServer } from './server.ts';
 import type { App } from './server.ts';
-import { sessionRoutes } from './session-routes.ts';
-import { createSessionStreams } from './session-streams.ts';
+import { createSessionLines } from './session-lines.ts';
+import { serveSessions } from './session-upgrade.ts';
 import { createSessions } from './sessions.ts';
 import { topRoutes } from './top-routes.ts';
 import type { Top } from './top.ts';
@@ -61,6 +61,8 @@ export interface Api {
 
 /** How long stopping waits for calls in progress, and again for sessions to close. */
 const STOP_GRACE_MS = 2_000;
+/** And how long for clients to hear the last of a session. */
+const LAST_WORDS_MS = 500;
 
 export function createApi(parts: ApiParts): Api {
   if (parts.apiToken === '') throw new PatchcordError('internal', 'The API token is empty.');
@@ -68,7 +70,7 @@ export function createApi(parts: ApiParts): Api {
   const stop = new AbortController();
   const traffic = createTraffic();
   const sessions = createSessions(messenger, stop.signal);
-  const streams = createSessionStreams(clock, log);
+  const lines = createSessionLines({ sessions, traffic, stopping: stop.signal, clock, log });
   const agents = createAgentSessions(sessions, clock, log);
   const servers: App[] = [];
   let addresses: ApiAddresses = { http: '', socket: '' };
@@ -83,7 +85,7 @@ export function createApi(parts: ApiParts): Api {
     doctorRoutes(app, parts.doctor);
     topRoutes(app, { top: parts.top, traffic, stopping: stop.signal, log });
     peekRoute(app, admin);
-    sessionRoutes(app, { sessions, streams, traffic });
+    serveSessions(app, { ...parts, door, lines, stopping: stop.signal });
     mcpRoutes(app, { mcp, agents, traffic, log });
     servers.push(app);
     return app;
@@ -97,6 +99,8 @@ export function createApi(parts: ApiParts): Api {
     stop.abort(new PatchcordError('stopping', 'The daemon is stopping.'));
     await within(STOP_GRACE_MS, traffic.settled(), clock);
     await within(STOP_GRACE_MS, Promise.allSettled([mcp.close(), sessions.closeAll()]), clock);
+    await within(LAST_WORDS_MS, lines.gone(), clock);
+    lines.destroy();
     await closeServers();
   }
 

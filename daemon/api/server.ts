@@ -76,9 +76,7 @@ export function createServer(door: Door, parts: ServerParts): App {
     if (door === 'tcp') checkLoopback(request.raw);
     const access = request.routeOptions.config.access ?? 'owner';
     if (access === 'open') return;
-    if (stopping.aborted) {
-      throw new PatchcordError('stopping', 'The daemon is stopping.', 'Start it again with `patchcord up`.');
-    }
+    assertRunning(stopping);
     if (request.is404) return;
     request.caller = await callerOf(door, request.headers.authorization, parts);
     admit(request.caller, access);
@@ -98,6 +96,12 @@ export function createServer(door: Door, parts: ServerParts): App {
     return sendProblem(reply, problem);
   });
   return app;
+}
+
+/** Throws `stopping`. */
+export function assertRunning(stopping: AbortSignal): void {
+  if (stopping.aborted)
+    throw new PatchcordError('stopping', 'The daemon is stopping.', 'Start it again with `patchcord up`.');
 }
 
 function noCompiler(): never {
@@ -130,7 +134,8 @@ function pathOf(url: string): string {
   return url.split('?', 1)[0]!.slice(0, 200);
 }
 
-function causeOf(error: PatchcordError): string {
+/** What an unexpected error came from, for the log. */
+export function causeOf(error: PatchcordError): string {
   const cause = error.cause;
   return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
 }

@@ -1,22 +1,24 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * The requests in progress. Stopping lets them finish, all but the exempt: streams that last as long as their
+ * The requests and calls in progress. Stopping lets them finish, all but the exempt: streams that last as long as their
  * client likes.
  */
 export interface Traffic {
   enter(response: ServerResponse): void;
+  /** A call of a session, until it is answered. */
+  during(call: Promise<void>): void;
   exempt(response: ServerResponse): void;
   /** Resolves when none is in progress. */
   settled(): Promise<void>;
 }
 
 export function createTraffic(): Traffic {
-  const active = new Set<ServerResponse>();
+  const active = new Set<ServerResponse | Promise<void>>();
   let waiting: (() => void)[] = [];
 
-  function leave(response: ServerResponse): void {
-    active.delete(response);
+  function leave(one: ServerResponse | Promise<void>): void {
+    active.delete(one);
     if (active.size > 0) return;
     for (const resolve of waiting) resolve();
     waiting = [];
@@ -26,6 +28,11 @@ export function createTraffic(): Traffic {
     enter(response) {
       active.add(response);
       response.once('close', () => leave(response));
+    },
+    during(call) {
+      active.add(call);
+      const leaves = () => leave(call);
+      call.then(leaves, leaves);
     },
     exempt: leave,
     async settled() {

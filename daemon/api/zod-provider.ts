@@ -30,7 +30,7 @@ export function parseInput<Schema extends z.ZodType>(schema: Schema, data: unkno
   throw invalidInput(result.error);
 }
 
-export function answerText(schema: z.ZodType, data: unknown): string {
+function answerText(schema: z.ZodType, data: unknown): string {
   return JSON.stringify(schema.parse(data));
 }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { z } from 'zod';
 import type { Session, SessionRequest } from '../../mcp/messenger.ts';
 import { PatchcordError } from '../../protocol/errors.ts';
@@ -11,32 +11,43 @@ import {
   zUnsendResult,
   zWaitResult,
 } from '../../protocol/views.ts';
-import { zEmpty } from '../api/answers.ts';
-import { readOpening } from './opening.ts';
-import { isAbsent } from './wire.ts';
-import type { Wire } from './wire.ts';
+import {
+  BODY_BYTES_MAX,
+  FILE_BODY_BYTES_MAX,
+  OPENING_ID,
+  SESSION_PATH,
+  SESSION_PROTOCOL,
+  zEmpty,
+  zSessionAnswer,
+  zSessionOpened,
+  type SessionLine,
+} from '../api/answers.ts';
+import { readLines } from '../api/lines.ts';
+import { errorOfProblem } from '../api/problem.ts';
+import { ANSWER_BYTES_MAX, answerOf, checkLength, parseJson, unreachable, type Wire } from './wire.ts';
 
 /**
- * Opens a session on the daemon. Its stream stays open as long as the session does, so that the daemon sees this
- * process die; when the daemon goes away instead, a call that was under way throws `daemon_unreachable`, since it
- * may have run, and every later one `unknown_session`.
+ * Opens a session on the daemon: a connection of its own, so that the daemon sees this process die. When the daemon goes
+ * away instead, a call that was under way throws `daemon_unreachable`, since it may have run, and every later one
+ * `unknown_session`.
  */
 export async function openSession(wire: Wire, socketPath: string, request: SessionRequest): Promise<Session> {
   const { agent, client, byPerson, project, branch } = request;
-  const body = { agent, client, by_person: byPerson, project, branch };
-  const stream = await wire.open({ method: 'POST', path: '/api/sessions', body });
-  const { session_id: id, self } = await readOpening(stream, socketPath);
-  const path = `/api/sessions/${id}`;
+  const { socket, head } = await wire.change(SESSION_PATH, SESSION_PROTOCOL);
+  const line = new CallLine(socket, socketPath);
+  const opened = line.open({ agent, client, by_person: byPerson, project, branch });
+  line.read(head);
+  const { self } = await opened;
   let closed: Promise<void> | undefined;
 
-  async function call<View>(name: string, body: object, answer: z.ZodType<View>, signal?: AbortSignal) {
+  async function call<View>(
+    name: SessionLine['call'],
+    params: object,
+    zView: z.ZodType<View>,
+    signal?: AbortSignal,
+  ) {
     if (closed !== undefined) throw new PatchcordError('unknown_session', 'This session has been closed.');
-    if (stream.closed) throw gone();
-    try {
-      return await wire.ask({ method: 'POST', path: `${path}/${name}`, body, answer, signal });
-    } catch (error) {
-      throw isAbsent(error) ? gone(error) : error;
-    }
+    return answerOf(zView, await line.ask(name, params, signal));
   }
 
   return {
@@ -55,28 +66,105 @@ export async function openSession(wire: Wire, socketPath: string, request: Sessi
       await call('release', {}, zEmpty);
     },
     async close() {
-      closed ??= end(wire, path, stream);
+      closed ??= line.close();
       await closed;
     },
   };
 }
 
-/** The call has not run: the daemon that knew the session is gone. */
-function gone(cause?: unknown): PatchcordError {
-  return new PatchcordError('unknown_session', 'The daemon of this session has ended.', 'Open a new one.', {
-    cause,
-  });
+interface Asked {
+  resolve(answer: unknown): void;
+  reject(error: unknown): void;
 }
 
-/** Asks the daemon first, so that what was leased is back when this resolves. */
-async function end(wire: Wire, path: string, stream: IncomingMessage): Promise<void> {
-  try {
-    if (!stream.closed) await wire.tell({ method: 'DELETE', path });
-  } catch (error) {
-    // Gone already, which is all that was wanted.
-    const code = error instanceof PatchcordError ? error.code : 'internal';
-    if (!['daemon_unreachable', 'unknown_session', 'stopping'].includes(code)) throw error;
-  } finally {
-    stream.destroy();
+/** Calls out, answers in: the client's side of daemon/api/session-lines.ts. */
+class CallLine {
+  readonly #socket: Socket;
+  readonly #gone: Promise<void>;
+  readonly #asked = new Map<number, Asked>();
+  #count = OPENING_ID;
+
+  constructor(socket: Socket, socketPath: string) {
+    this.#socket = socket;
+    let failure: unknown;
+    // A reset is how a killed daemon ends it.
+    socket.on('error', (error) => (failure = error));
+    this.#gone = new Promise((resolve) => {
+      socket.once('close', () => {
+        const error = failure instanceof PatchcordError ? failure : unreachable(socketPath, failure);
+        for (const asked of this.#asked.values()) asked.reject(error);
+        this.#asked.clear();
+        resolve();
+      });
+    });
   }
+
+  async open(body: object): Promise<z.infer<typeof zSessionOpened>> {
+    const answer = this.#answerTo(OPENING_ID);
+    this.#socket.write(`${JSON.stringify(body)}\n`);
+    return answerOf(zSessionOpened, await answer);
+  }
+
+  read(head: Buffer): void {
+    const take = (line: string) => this.#take(line);
+    readLines(this.#socket, { head, sizeBytesMax: ANSWER_BYTES_MAX, onLine: take });
+  }
+
+  async ask(call: SessionLine['call'], params: object, signal?: AbortSignal): Promise<unknown> {
+    signal?.throwIfAborted();
+    const id = (this.#count += 1);
+    const line: SessionLine = { id, call, params };
+    const text = JSON.stringify(line);
+    checkLength(text, call === 'attachment' ? FILE_BODY_BYTES_MAX : BODY_BYTES_MAX);
+    // The call has not run: the daemon that knew the session is gone.
+    if (!this.#socket.writable)
+      throw new PatchcordError('unknown_session', 'The daemon of this session has ended.', 'Open a new one.');
+    const answer = this.#answerTo(id);
+    this.#socket.write(`${text}\n`);
+    return signal === undefined ? answer : this.#unless(signal, id, answer);
+  }
+
+  /** Asks the daemon to end it, so that what was leased is back when this resolves. */
+  async close(): Promise<void> {
+    this.#socket.end();
+    await this.#gone;
+  }
+
+  async #unless(signal: AbortSignal, id: number, answer: Promise<unknown>): Promise<unknown> {
+    const cancel = () => {
+      const asked = this.#asked.get(id);
+      this.#asked.delete(id);
+      if (this.#socket.writable) this.#socket.write(`${JSON.stringify({ id, cancel: true })}\n`);
+      asked?.reject(signal.reason);
+    };
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await answer;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  #answerTo(id: number): Promise<unknown> {
+    return new Promise((resolve, reject) => this.#asked.set(id, { resolve, reject }));
+  }
+
+  #take(line: string): void {
+    const said = zSessionAnswer.safeParse(parseJson(line));
+    // Nobody waits for the answer to a call that was cancelled.
+    if (!said.success) return void this.#socket.destroy(strange(said.error));
+    const asked = this.#asked.get(said.data.id);
+    this.#asked.delete(said.data.id);
+    if ('problem' in said.data) asked?.reject(errorOfProblem(said.data.problem));
+    else asked?.resolve(said.data.answer);
+  }
+}
+
+function strange(cause: unknown): PatchcordError {
+  return new PatchcordError(
+    'internal',
+    'The daemon says what no session says.',
+    'Restart the daemon: it may be of another version.',
+    { cause },
+  );
 }

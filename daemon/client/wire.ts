@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
@@ -34,6 +35,8 @@ export interface Wire {
   tell(question: Question): Promise<void>;
   /** For an answer that goes on: resolves with its head once the daemon has agreed. */
   open(question: Question): Promise<IncomingMessage>;
+  /** A connection that is no HTTP any more, once the daemon has agreed, and what has come on it already. */
+  change(path: string, protocol: string): Promise<{ socket: Socket; head: Buffer }>;
   /** For an answer without a bound: its bytes, once the daemon has agreed. */
   drink(question: Question): Promise<AsyncIterable<Uint8Array>>;
   /** For a body without a bound. Throws what `chunks` throws. */
@@ -47,7 +50,7 @@ export interface WireOptions {
 }
 
 /** More than the longest answer, a file in base64; a bound for a daemon gone wrong. */
-const ANSWER_BYTES_MAX = 2 * FILE_BODY_BYTES_MAX;
+export const ANSWER_BYTES_MAX = 2 * FILE_BODY_BYTES_MAX;
 
 export function createWire({ socketPath, token }: WireOptions): Wire {
   // Connections are kept for the next call; idle ones do not keep the process alive. No timeout anywhere: a wait
@@ -58,27 +61,18 @@ export function createWire({ socketPath, token }: WireOptions): Wire {
     const { method, path, body, signal } = question;
     signal?.throwIfAborted();
     const text = body === undefined ? undefined : JSON.stringify(body);
-    checkLength(path, text);
-    const bearer = question.token ?? token;
+    if (text !== undefined) checkLength(text);
     const headers = {
       ...(text !== undefined && {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(text),
       }),
-      ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
+      ...credentials(question.token ?? token),
     };
     const asked = request({ agent, socketPath, method, path, headers, ...(signal && { signal }) });
     const response = responseOf(asked, socketPath, signal);
     asked.end(text);
-    return refusedOr(await response, signal);
-  }
-
-  /** The response, or what it refuses. */
-  async function refusedOr(response: IncomingMessage, signal?: AbortSignal): Promise<IncomingMessage> {
-    if (response.statusCode === 200 || response.statusCode === 204) return response;
-    const problem = zProblem.safeParse(parseJson(await textOf(response, socketPath, signal)));
-    if (problem.success) throw errorOfProblem(problem.data);
-    throw strange(`The daemon answered ${response.statusCode} without saying why.`, problem.error);
+    return refusedOr(await response, socketPath, signal);
   }
 
   async function read(question: Question): Promise<string> {
@@ -89,14 +83,17 @@ export function createWire({ socketPath, token }: WireOptions): Wire {
     signal?.throwIfAborted();
     const headers = {
       'content-type': type,
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...credentials(token),
     };
     const asked = request({ agent, socketPath, method: 'POST', path, headers, ...(signal && { signal }) });
     const response = responseOf(asked, socketPath, signal);
     const source = watched(chunks);
     pipeline(Readable.from(source.chunks), asked).catch(() => {});
     try {
-      return parsed(answer, await textOf(await refusedOr(await response, signal), socketPath, signal));
+      return parsed(
+        answer,
+        await textOf(await refusedOr(await response, socketPath, signal), socketPath, signal),
+      );
     } catch (error) {
       // Why the request broke off is what broke it.
       throw source.failure() ?? error;
@@ -112,9 +109,44 @@ export function createWire({ socketPath, token }: WireOptions): Wire {
       await read(question);
     },
     open,
+    change: async (path, protocol) => change(path, protocol, { socketPath, token }),
     drink: async (question) => bytesOf(await open(question), socketPath, question.signal),
     pour,
   };
+}
+
+/** The response, or what it refuses. */
+async function refusedOr(
+  response: IncomingMessage,
+  socketPath: string,
+  signal?: AbortSignal,
+): Promise<IncomingMessage> {
+  if (response.statusCode === 200 || response.statusCode === 204) return response;
+  const problem = zProblem.safeParse(parseJson(await textOf(response, socketPath, signal)));
+  if (problem.success) throw errorOfProblem(problem.data);
+  throw strange(`The daemon answered ${response.statusCode} without saying why.`, problem.error);
+}
+
+/** On a connection of its own. */
+async function change(
+  path: string,
+  protocol: string,
+  { socketPath, token }: WireOptions,
+): Promise<{ socket: Socket; head: Buffer }> {
+  const headers = { connection: 'Upgrade', upgrade: protocol, ...credentials(token) };
+  const asked = request({ agent: false, socketPath, path, headers });
+  const changed = Promise.withResolvers<{ socket: Socket; head: Buffer }>();
+  asked.once('upgrade', (_response, socket, head) => changed.resolve({ socket, head }));
+  const refused = responseOf(asked, socketPath).then(async (response) => {
+    await refusedOr(response, socketPath);
+    throw strange('The daemon does not know what a session is.');
+  });
+  asked.end();
+  return Promise.race([changed.promise, refused]);
+}
+
+function credentials(token: string | undefined): { authorization?: string } {
+  return token === undefined ? {} : { authorization: `Bearer ${token}` };
 }
 
 /** The same chunks, and what went wrong with them, if anything did. */
@@ -147,7 +179,12 @@ async function* bytesOf(
 }
 
 function parsed<Answer>(schema: z.ZodType<Answer>, text: string): Answer {
-  const answer = schema.safeParse(parseJson(text));
+  return answerOf(schema, parseJson(text));
+}
+
+/** Throws `internal` for an answer of another shape. */
+export function answerOf<Answer>(schema: z.ZodType<Answer>, said: unknown): Answer {
+  const answer = schema.safeParse(said);
   if (answer.success) return answer.data;
   throw strange('The daemon answered something else than was asked.', answer.error);
 }
@@ -163,26 +200,27 @@ async function responseOf(
   return promise;
 }
 
-async function textOf(response: IncomingMessage, socketPath: string, signal?: AbortSignal): Promise<string> {
+/** By its events, for the answer of a call has come as a whole: to iterate would take several turns more. */
+function textOf(response: IncomingMessage, socketPath: string, signal?: AbortSignal): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > ANSWER_BYTES_MAX) throw strange('The daemon answers without end.');
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    if (error instanceof PatchcordError) throw error;
-    throw signal?.aborted ? signal.reason : unreachable(socketPath, error);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  response.on('data', (chunk: Buffer) => {
+    sizeBytes += chunk.length;
+    chunks.push(chunk);
+    if (sizeBytes > ANSWER_BYTES_MAX) response.destroy(strange('The daemon answers without end.'));
+  });
+  response.once('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+  response.once('error', (error) => {
+    if (error instanceof PatchcordError) reject(error);
+    else reject(signal?.aborted ? signal.reason : unreachable(socketPath, error));
+  });
+  return promise;
 }
 
-/** Refused here, where the reason can be told: the daemon would cut the connection in the midst of the body. */
-function checkLength(path: string, text: string | undefined): void {
-  const most = path.endsWith('/attachment') ? FILE_BODY_BYTES_MAX : BODY_BYTES_MAX;
-  if (text !== undefined && Buffer.byteLength(text) > most) {
+/** Refused here, where the reason can be told: the daemon would cut the connection in its midst. */
+export function checkLength(text: string, most = BODY_BYTES_MAX): void {
+  if (Buffer.byteLength(text) > most) {
     throw new PatchcordError('content_too_long', 'That is more than the daemon takes at once.', 'Send less.');
   }
 }
@@ -203,12 +241,6 @@ export function unreachable(socketPath: string, cause?: unknown): PatchcordError
   );
 }
 
-/** Whether an error says that nobody was there to take the request. */
-export function isAbsent(error: unknown): boolean {
-  const code = error instanceof PatchcordError ? codeOf(error.cause) : undefined;
-  return code === 'ECONNREFUSED' || code === 'ENOENT';
-}
-
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
@@ -219,7 +251,7 @@ function strange(message: string, cause?: unknown): PatchcordError {
   return new PatchcordError('internal', message, remedy, { cause });
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

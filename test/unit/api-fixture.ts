@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { zSessionOpened } from '../../daemon/api/answers.ts';
 import { createApi } from '../../daemon/api/api.ts';
 import type { Api, ApiParts } from '../../daemon/api/api.ts';
 import type { Admin } from '../../daemon/api/admin.ts';
@@ -475,23 +474,6 @@ export async function openResponse(
 
 export function bearer(token: string): { headers: Record<string, string> } {
   return { headers: { authorization: `Bearer ${token}` } };
-}
-
-/** Opens a session's stream and reads its first line. */
-export async function openStream(at: number | string, agent = FRONTEND, asked: Asked = {}) {
-  const stream = await openResponse(at, '/api/sessions', { ...asked, body: { agent, client: 'test 1' } });
-  stream.setEncoding('utf8');
-  const lines: string[] = [];
-  const first = Promise.withResolvers<string>();
-  const second = Promise.withResolvers<string>();
-  stream.on('data', (text: string) => {
-    lines.push(text);
-    (lines.length === 1 ? first : second).resolve(text);
-  });
-  const ended = new Promise<void>((resolve) => stream.once('close', resolve));
-  stream.on('error', () => {});
-  const opened = zSessionOpened.parse(JSON.parse(await first.promise));
-  return { stream, id: opened.session_id, self: opened.self, nextLine: second.promise, ended };
 }
 
 export const refusal = new PatchcordError('unknown_recipient', 'No agent "bakend".', 'Did you mean backend?');

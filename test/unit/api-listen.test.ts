@@ -20,8 +20,8 @@ import {
   fakeMessenger,
   idleMcp,
   openResponse,
-  openStream,
 } from './api-fixture.ts';
+import { openSession } from './session-fixture.ts';
 import { fakeTop } from './presence-fakes.ts';
 
 let folder: string;
@@ -122,12 +122,12 @@ describe('stop', () => {
   test('answers open waits, ends streams, gives leases back and removes the socket', async () => {
     const { start, stop, messenger, socketPath } = api();
     await start();
-    const { id, ended } = await openStream(socketPath);
-    const wait = ask(socketPath, `/api/sessions/${id}/wait`, { method: 'POST' });
+    const { call, ended } = await openSession(socketPath);
+    const wait = call('wait');
     await messenger.sessions[0]!.waiting;
     const startedMs = performance.now();
     await Promise.all([stop(), stop()]);
-    expect((await wait).json).toEqual({ status: 'timeout', more: 0, reason: 'stopping' });
+    expect((await wait).answer).toEqual({ status: 'timeout', more: 0, reason: 'stopping' });
     await Promise.all([ended, messenger.sessions[0]!.closed]);
     expect(performance.now() - startedMs).toBeLessThan(1_500);
     expect(await readdir(folder)).toEqual([]);
@@ -164,7 +164,7 @@ describe('stop', () => {
     const mcp: HttpMcp = { handle: hang, close: hang };
     const { start, stop, messenger, socketPath } = api({ mcp, admin: { ...fakeAdmin(), agents: hang } });
     await start();
-    await openStream(socketPath);
+    await openSession(socketPath);
     messenger.sessions[0]!.close = hang;
     const answer = ask(socketPath, '/api/agents');
     const mcpAnswer = ask(socketPath, '/mcp', { ...bearer(AGENT_TOKEN), body: {} });

@@ -297,7 +297,6 @@ describe('problems', () => {
     ['/api/namespaces/a/joins/012345', { body: {} }, 'accept: '],
     ['/api/namespaces/a/joins/012345', { body: { accept: 'true' } }, 'accept: '],
     ['/api/namespaces/a/recovery', { body: {} }, 'phrase: '],
-    ['/api/sessions', { body: { agent: FRONTEND } }, 'client: '],
     ['/api/namespaces', { text: '{' }, 'Not a valid request: '],
     [
       '/api/namespaces',

@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { BODY_BYTES_MAX, SESSION_PATH, SESSION_PROTOCOL } from '../../daemon/api/answers.ts';
+import { readLines } from '../../daemon/api/lines.ts';
 import { createSessions } from '../../daemon/api/sessions.ts';
 import { BEAT_INTERVAL_MS, SESSIONS_MAX } from '../../protocol/limits.ts';
 import type { WaitResult } from '../../protocol/views.ts';
 import {
+  AGENT_TOKEN,
   API_TOKEN,
   ask,
   bearer,
@@ -12,8 +16,8 @@ import {
   FRONTEND,
   handClock,
   MESSAGE,
-  openStream,
 } from './api-fixture.ts';
+import { knock, openSession } from './session-fixture.ts';
 import { refusal, startWorld } from './api-fixture.ts';
 import type { World } from './api-fixture.ts';
 
@@ -25,45 +29,34 @@ beforeEach(async () => {
 afterEach(async () => world.teardown());
 
 const GOT: WaitResult = { status: 'message', message: MESSAGE, more: 0 };
+const SELF = { agent: 'frontend', namespace: 'myproject', machine: 'laptop', client: 'test 1' };
 
-async function call(id: string, name: string, body?: unknown, signal?: AbortSignal) {
-  const path = `/api/sessions/${id}/${name}`;
-  return ask(world.socketPath, path, {
-    method: 'POST',
-    ...(body !== undefined && { body }),
-    ...(signal && { signal }),
-  });
-}
-
-describe('the stream', () => {
-  test('begins with the id and the self, and says something every 15 seconds', async () => {
-    const { id, self, nextLine, stream } = await openStream(world.socketPath);
-    expect(stream.headers['content-type']).toBe('application/x-ndjson');
-    expect(id).toMatch(/^[\w-]{32}$/);
-    expect(self).toEqual({ agent: 'frontend', namespace: 'myproject', machine: 'laptop', client: 'test 1' });
+describe('the connection', () => {
+  test('begins with who it speaks as, and says something every 15 seconds', async () => {
+    const { opened, nextLine } = await openSession(world.socketPath);
+    expect(opened).toEqual({ id: 0, answer: { self: SELF } });
     expect(world.messenger.sessions[0]!.request).toEqual({ agent: FRONTEND, client: 'test 1' });
     clock.advance(BEAT_INTERVAL_MS);
-    expect(await nextLine).toBe('\n');
+    expect(await nextLine()).toBe('');
+    clock.advance(BEAT_INTERVAL_MS);
+    expect(await nextLine()).toBe('');
   });
 
-  test('is the session: closing it closes that at once', async () => {
-    const { id, stream } = await openStream(world.socketPath);
-    stream.destroy();
-    await world.messenger.sessions[0]!.closed;
-    expect((await call(id, 'inbox')).json).toMatchObject({
-      status: 404,
-      code: 'unknown_session',
-      retryable: true,
-    });
+  test('is the session: cutting it closes that at once', async () => {
+    const { socket } = await openSession(world.socketPath);
+    socket.destroy();
+    await expect(world.messenger.sessions[0]!.closed).resolves.toBeUndefined();
   });
 
   test('ends with a client that is killed, and its wait with it', async () => {
     const script = `
       const http = require('node:http');
-      const post = (path, body, done) => http.request({ socketPath: process.argv[1], path, method: 'POST',
-        headers: { 'content-type': 'application/json' } }, done).end(JSON.stringify(body));
-      post('/api/sessions', { agent: 'frontend@myproject', client: 'c' }, (res) => res.once('data', (line) =>
-        post('/api/sessions/' + JSON.parse(line).session_id + '/wait', {}, () => {})));`;
+      const headers = { connection: 'Upgrade', upgrade: '${SESSION_PROTOCOL}' };
+      http.request({ socketPath: process.argv[1], path: '${SESSION_PATH}', headers }).on('upgrade', (res, socket) => {
+        socket.resume();
+        socket.write(JSON.stringify({ agent: 'frontend@myproject', client: 'c' }) + '\\n');
+        socket.write(JSON.stringify({ id: 1, call: 'wait', params: {} }) + '\\n');
+      }).end();`;
     const child = spawn(process.execPath, ['-e', script, world.socketPath], { stdio: 'ignore' });
     const session = await world.messenger.opened(0);
     await session.waiting;
@@ -73,33 +66,67 @@ describe('the stream', () => {
     expect(await exited).toEqual([null, 'SIGKILL']);
   });
 
-  test('ends by DELETE, once', async () => {
-    const { id, ended } = await openStream(world.socketPath);
-    const { status } = await ask(world.socketPath, `/api/sessions/${id}`, { method: 'DELETE' });
-    expect(status).toBe(204);
-    await Promise.all([ended, world.messenger.sessions[0]!.closed]);
-    expect((await ask(world.socketPath, `/api/sessions/${id}`, { method: 'DELETE' })).status).toBe(404);
+  test('that its client ends is ended when the session is closed', async () => {
+    const { socket, ended } = await openSession(world.socketPath);
+    socket.end();
+    await expect(Promise.all([ended, world.messenger.sessions[0]!.closed])).resolves.toHaveLength(2);
   });
 
-  test('works over TCP with the API token, and its id needs it too', async () => {
-    const { id } = await openStream(world.port, FRONTEND, bearer(API_TOKEN));
-    const path = `/api/sessions/${id}/inbox`;
-    expect((await ask(world.port, path, { method: 'POST' })).status).toBe(401);
-    expect((await ask(world.port, path, { method: 'POST', ...bearer(API_TOKEN) })).status).toBe(200);
+  test.each<[who: string, at: 'port' | 'socketPath', headers: Record<string, string>, status: number]>([
+    ['a stranger over TCP', 'port', {}, 401],
+    ['an agent over TCP', 'port', bearer(AGENT_TOKEN).headers, 403],
+    ['a page of another host', 'port', { ...bearer(API_TOKEN).headers, host: 'example.com' }, 403],
+    ['a page of another origin', 'port', { ...bearer(API_TOKEN).headers, origin: 'http://example.com' }, 403],
+    ['who wants to speak something else', 'socketPath', { upgrade: 'websocket' }, 404],
+  ])('is refused to %s', async (_who, at, headers, status) => {
+    expect(await knock(world[at], { headers })).toEqual({ status });
+    expect(world.messenger.sessions).toEqual([]);
   });
 
-  test('is refused with the reason of the messenger', async () => {
+  test('is had over TCP with the API token', async () => {
+    const { call } = await openSession(world.port, FRONTEND, bearer(API_TOKEN));
+    expect((await call('inbox')).answer).toMatchObject({ pending: [MESSAGE] });
+  });
+
+  test('is nowhere else', async () => {
+    expect(await knock(world.socketPath, {}, '/api/status')).toEqual({ status: 404 });
+    expect((await ask(world.socketPath, SESSION_PATH)).status).toBe(404);
+  });
+
+  test('ends with the reason of the messenger when the session does not open', async () => {
     world.messenger.failure = refusal;
-    const body = { agent: 'bakend@myproject', client: 'c' };
-    expect((await ask(world.socketPath, '/api/sessions', { body })).json).toMatchObject(refusal.view());
+    const { opened, ended } = await openSession(world.socketPath);
+    expect(opened).toMatchObject({ id: 0, problem: refusal.view() });
+    await ended;
+  });
+
+  test('ends when who opens it is not said', async () => {
+    const { opened, ended } = await openSession(world.socketPath, undefined, {}, { agent: FRONTEND });
+    expect(opened).toMatchObject({
+      id: 0,
+      problem: { code: 'invalid_input', detail: expect.stringMatching(/^client: /) },
+    });
+    await ended;
+  });
+
+  test.each<[what: string, line: string]>([
+    ['no JSON', '{'],
+    ['no call', '{"id":1}'],
+    ['a call that is none', '{"id":1,"call":"close"}'],
+    ['the id of the opening', '{"id":0,"call":"inbox"}'],
+    ['no number', '{"id":"1","call":"inbox"}'],
+  ])('is cut after a line of %s', async (_what, line) => {
+    const { socket, ended } = await openSession(world.socketPath);
+    socket.write(`${line}\n`);
+    await Promise.all([ended, world.messenger.sessions[0]!.closed]);
+    expect(world.messenger.sessions[0]!.calls).toEqual([]);
   });
 });
 
 describe('calls', () => {
-  const self = { agent: 'frontend', namespace: 'myproject', machine: 'laptop', client: 'test 1' };
   const id = MESSAGE.message_id;
   test.each<[string, object | undefined, object, object]>([
-    ['inbox', undefined, { all_agents: false }, { self, pending: [MESSAGE], more: 0 }],
+    ['inbox', undefined, { all_agents: false }, { self: SELF, pending: [MESSAGE], more: 0 }],
     ['inbox', { all_agents: true }, { all_agents: true }, { warnings: [] }],
     [
       'send',
@@ -122,52 +149,48 @@ describe('calls', () => {
     ['unsend', { message_id: id }, { message_id: id }, { status: 'unsent', message_id: id }],
     ['attachment', { path_or_url: 'a/b' }, expect.objectContaining({ path_or_url: 'a/b' }), { path: 'a/b' }],
     ['confirm', undefined, {}, {}],
-  ])('%s %j', async (name, body, params, answer) => {
-    const { id } = await openStream(world.socketPath);
-    const { status, headers, json } = await call(id, name, body);
-    expect(status).toBe(200);
-    expect(headers['content-type']).toMatch('application/json');
-    expect(json).toMatchObject(answer);
-    expect(world.messenger.sessions[0]!.calls).toEqual([[name, params]]);
+    ['release', undefined, {}, {}],
+  ])('%s %j', async (name, params, taken, answer) => {
+    const { call } = await openSession(world.socketPath);
+    expect((await call(name, params)).answer).toMatchObject(answer);
+    expect(world.messenger.sessions[0]!.calls).toEqual([[name, taken]]);
   });
 
-  test('wait answers when there is something', async () => {
-    const { id } = await openStream(world.socketPath);
-    const answer = call(id, 'wait', { timeout_seconds: 3600 });
+  test('that come in pieces, and together, are answered as their answers are there', async () => {
+    const { socket, nextLine } = await openSession(world.socketPath);
+    const wait = JSON.stringify({ id: 1, call: 'wait', params: { timeout_seconds: 3600 } });
+    socket.write(wait.slice(0, 20));
+    socket.write(`${wait.slice(20)}\n\n{"id":7,"call":"confirm"}\n`);
+    expect(JSON.parse(await nextLine())).toEqual({ id: 7, answer: {} });
     const session = world.messenger.sessions[0]!;
-    await session.waiting;
     session.answerWait(GOT);
-    expect((await answer).json).toEqual(GOT);
-    expect(session.calls).toEqual([['wait', { timeout_seconds: 3600 }]]);
+    expect(JSON.parse(await nextLine())).toEqual({ id: 1, answer: GOT });
+    expect(session.calls).toEqual([
+      ['wait', { timeout_seconds: 3600 }],
+      ['confirm', {}],
+    ]);
   });
 
-  test('wait is aborted when its client goes away, and the session lives on', async () => {
-    const { id } = await openStream(world.socketPath);
-    const leave = new AbortController();
-    const answer = call(id, 'wait', {}, leave.signal);
-    await world.messenger.sessions[0]!.waiting;
-    leave.abort();
-    await expect(answer).rejects.toThrow('abort');
-    expect(await world.messenger.sessions[0]!.waitAborted).toMatchObject({
-      message: 'The client went away.',
-    });
-    expect((await call(id, 'inbox')).status).toBe(200);
-  });
-
-  test('wait ends with its session', async () => {
-    const { id, stream } = await openStream(world.socketPath);
-    const answer = call(id, 'wait', {});
-    await world.messenger.sessions[0]!.waiting;
-    stream.destroy();
-    expect((await answer).json).toMatchObject({ code: 'unknown_session' });
+  test('a wait that is cancelled is aborted, what it leased is given back, and the session lives on', async () => {
+    const { write, call, nextLine } = await openSession(world.socketPath);
+    const session = world.messenger.sessions[0]!;
+    session.wait = async (_call, signal) => {
+      if (!signal!.aborted) await once(signal!, 'abort');
+      return GOT;
+    };
+    write({ id: 9, call: 'wait' });
+    write({ id: 9, cancel: true });
+    write({ id: 10, cancel: true });
+    expect(JSON.parse(await nextLine())).toEqual({ id: 9, answer: GOT });
+    expect(session.calls).toEqual([['release', {}]]);
+    expect((await call('inbox')).answer).toBeDefined();
   });
 
   test('a refusal arrives with its remedy', async () => {
-    const { id } = await openStream(world.socketPath);
+    const { call } = await openSession(world.socketPath);
     world.messenger.failure = refusal;
-    const { status, json } = await call(id, 'send', { to_agent: 'bakend', content: 'x' });
-    expect(status).toBe(404);
-    expect(json).toMatchObject({ ...refusal.view(), detail: refusal.message, remedy: refusal.remedy });
+    const { problem } = await call('send', { to_agent: 'bakend', content: 'x' });
+    expect(problem).toMatchObject({ ...refusal.view(), detail: refusal.message, remedy: refusal.remedy });
   });
 
   test.each([
@@ -176,24 +199,46 @@ describe('calls', () => {
     ['wait', { timeout_seconds: 'long' }, 'timeout_seconds: '],
     ['unsend', undefined, 'message_id: '],
     ['inbox', 'all', 'body: '],
-  ])('%s %j is invalid input', async (name, body, start) => {
-    const { id } = await openStream(world.socketPath);
-    const { status, json } = await call(id, name, body);
-    expect(status).toBe(400);
-    expect(json).toMatchObject({ code: 'invalid_input' });
-    expect(json['detail']).toMatch(new RegExp(`^${start}`));
+  ])('%s %j is invalid input', async (name, params, start) => {
+    const { call } = await openSession(world.socketPath);
+    const { problem } = await call(name, params);
+    expect(problem).toMatchObject({ code: 'invalid_input' });
+    expect(problem!['detail']).toMatch(new RegExp(`^${start}`));
     expect(world.messenger.sessions[0]!.calls).toEqual([]);
   });
 
+  test('an id that is in use, and more at once than any client has, are refused', async () => {
+    const { write, nextLine } = await openSession(world.socketPath);
+    write({ id: 1, call: 'wait' });
+    write({ id: 1, call: 'wait' });
+    expect(JSON.parse(await nextLine())).toMatchObject({ id: 1, problem: { code: 'too_many' } });
+    for (let more = 2; more <= 257; more++) write({ id: more, call: 'wait' });
+    expect(JSON.parse(await nextLine())).toMatchObject({ id: 257, problem: { code: 'too_many' } });
+  });
+
   test('the longest content arrives, each character escaped to twelve bytes, and a longer one gets to its own error', async () => {
-    const { id } = await openStream(world.socketPath);
+    const { socket, nextLine } = await openSession(world.socketPath);
     for (const length of [50_000, 500_000]) {
       const escaped = String.raw`\ud83d\ude00`.repeat(length);
-      const text = `{"to_agent":"a","content":"${escaped}"}`;
-      expect((await ask(world.socketPath, `/api/sessions/${id}/send`, { text })).status).toBe(200);
+      socket.write(`{"id":1,"call":"send","params":{"to_agent":"a","content":"${escaped}"}}\n`);
+      expect(JSON.parse(await nextLine())).toMatchObject({ answer: { status: 'sent' } });
       const [, sent] = world.messenger.sessions[0]!.calls.at(-1)!;
       expect(sent).toEqual({ to_agent: 'a', content: '\u{1F600}'.repeat(length), thread: '' });
     }
+    socket.write(
+      `{"id":1,"call":"send","params":{"to_agent":"a","content":"${'x'.repeat(BODY_BYTES_MAX)}"}}\n`,
+    );
+    expect(JSON.parse(await nextLine())).toMatchObject({ problem: { code: 'content_too_long' } });
+  });
+
+  test('a line without end is cut', async () => {
+    const socket = new PassThrough();
+    const lines: string[] = [];
+    const failed = once(socket, 'error');
+    readLines(socket, { head: Buffer.from('a\n\nb'), sizeBytesMax: 10, onLine: (line) => lines.push(line) });
+    socket.write('c\n0123456789\n01234567890');
+    expect(await failed).toMatchObject([{ code: 'content_too_long' }]);
+    expect(lines).toEqual(['a', 'bc', '0123456789']);
   });
 });
 

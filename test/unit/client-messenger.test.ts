@@ -120,7 +120,10 @@ describe('a session', () => {
     expect(await wait).toEqual({ status: 'timeout', more: 0, reason: 'stopping' });
     const failure = await session.inbox({ all_agents: false }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(PatchcordError);
-    expect(failure).toMatchObject({ code: 'daemon_unreachable', remedy: 'Start it with `patchcord up`.' });
+    expect(failure).toMatchObject({
+      code: 'unknown_session',
+      message: 'The daemon of this session has ended.',
+    });
     await expect(open()).rejects.toMatchObject({ code: 'daemon_unreachable' });
     await session.close();
   });

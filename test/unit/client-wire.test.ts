@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { createClient } from '../../daemon/client/client.ts';
@@ -102,18 +103,31 @@ test('a code of a later version becomes internal, its text kept', async () => {
   });
 });
 
-test('a stream that begins with something else', async () => {
-  await impostor((_request, response) => response.writeHead(200).write('hello\n'));
+test.each<[what: string, answer: (socket: Duplex) => void, code: string]>([
+  ['says what no session says', (socket) => socket.write('hello\n'), 'internal'],
+  ['ends before it says anything', (socket) => socket.end(), 'daemon_unreachable'],
+  ['never ends its line', (socket) => void flood(socket), 'content_too_long'],
+])('a session that %s', async (_what, answer, code) => {
+  const server = await impostor((_request, response) => response.end());
+  server.on('upgrade', (_request, socket: Duplex) => {
+    socket.on('error', () => {});
+    undo.push(async () => socket.destroy());
+    socket.write('HTTP/1.1 101 Changed\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    answer(socket);
+  });
   const { messenger } = createClient({ socketPath });
-  await expect(messenger.open({ agent: 'a@b', client: 'c' })).rejects.toMatchObject({ code: 'internal' });
+  await expect(messenger.open({ agent: 'a@b', client: 'c' })).rejects.toMatchObject({ code });
 });
 
-test('a stream that ends before its first line', async () => {
-  await impostor((_request, response) => response.writeHead(200).end());
+async function flood(socket: Duplex): Promise<void> {
+  const piece = Buffer.alloc(4 * 1024 * 1024, 'x');
+  while (socket.writable) await new Promise((resolve) => socket.write(piece, resolve));
+}
+
+test('a daemon that knows no sessions', async () => {
+  await impostor((_request, response) => response.end('{}'));
   const { messenger } = createClient({ socketPath });
-  await expect(messenger.open({ agent: 'a@b', client: 'c' })).rejects.toMatchObject({
-    code: 'daemon_unreachable',
-  });
+  await expect(messenger.open({ agent: 'a@b', client: 'c' })).rejects.toMatchObject({ code: 'internal' });
 });
 
 test('the token goes along, and connections are used again', async () => {
