@@ -83,11 +83,14 @@ class LevelKv implements LevelStore {
   async write(operations: readonly KvOperation[], options: { sync: boolean }): Promise<void> {
     // At once, if it can be: its caller goes on with something else meanwhile.
     const db = this.#db && !this.#closed ? this.#db : await this.#ready();
-    const batch = operations.map(({ key, value }) =>
-      value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value },
-    );
     try {
-      await db.batch(batch, options);
+      // Chained, as what is handed over one by one takes a third of the time of a list of objects.
+      const batch = db.batch();
+      for (const { key, value } of operations) {
+        if (value === undefined) batch.del(key);
+        else batch.put(key, value);
+      }
+      await batch.write(options);
     } catch (error) {
       this.#db = undefined;
       this.#reopening = this.#reopen(db);
