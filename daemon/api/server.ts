@@ -4,7 +4,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyReply, RawServerDefault
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Log } from '../log.ts';
 import type { Admin } from './admin.ts';
-import { BODY_BYTES_MAX } from './answers.ts';
+import { BODY_BYTES_MAX, SESSION_PROTOCOL } from './answers.ts';
 import { admit, callerOf } from './caller.ts';
 import type { Access, Caller } from './caller.ts';
 import type { Door } from './door.ts';
@@ -57,6 +57,8 @@ export function createServer(door: Door, parts: ServerParts): App {
     // would fail a call that cannot be repeated blindly, so there the client decides.
     ...(door !== 'tcp' && { keepAliveTimeout: 0 }),
     forceCloseConnections: true,
+    // Others are answered as if they had not asked: some HTTP clients offer HTTP/2 with every request.
+    http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade === SESSION_PROTOCOL },
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     // Fastify would load compilers of JSON schemas, though zod's are set below.
     schemaController: { compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler } },

@@ -212,7 +212,9 @@ class ServedSession {
   }
 
   #write(answer: SessionAnswer): void {
-    if (this.#socket.writable) this.#socket.write(`${JSON.stringify(answer)}\n`);
+    if (!this.#socket.writable || this.#socket.write(`${JSON.stringify(answer)}\n`)) return;
+    // Who does not read its answers asks nothing more.
+    this.#socket.pause().once('drain', () => this.#socket.resume());
   }
 
   #beatLater(): void {

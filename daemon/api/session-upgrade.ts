@@ -41,8 +41,8 @@ async function knock(request: IncomingMessage, parts: SessionUpgradeParts): Prom
   if (door === 'tcp') checkLoopback(request);
   assertRunning(stopping);
   admit(await callerOf(door, request.headers.authorization, parts), 'owner');
-  if (request.url !== SESSION_PATH || request.headers.upgrade !== SESSION_PROTOCOL)
-    throw new PatchcordError('not_found', 'Nothing changes over to that here.');
+  if (request.url !== SESSION_PATH)
+    throw new PatchcordError('not_found', 'A session is to be had elsewhere.', `Ask for ${SESSION_PATH}.`);
 }
 
 function refuse(request: IncomingMessage, socket: Duplex, error: PatchcordError): void {

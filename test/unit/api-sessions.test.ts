@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BODY_BYTES_MAX, SESSION_PATH, SESSION_PROTOCOL } from '../../daemon/api/answers.ts';
 import { readLines } from '../../daemon/api/lines.ts';
 import { createSessions } from '../../daemon/api/sessions.ts';
@@ -91,6 +91,11 @@ describe('the connection', () => {
   test('is nowhere else', async () => {
     expect(await knock(world.socketPath, {}, '/api/status')).toEqual({ status: 404 });
     expect((await ask(world.socketPath, SESSION_PATH)).status).toBe(404);
+  });
+
+  test('is not what other offers to change over are about: such requests are answered as they are', async () => {
+    const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' };
+    expect((await ask(world.port, '/health', { headers })).json).toMatchObject({ status: 'ok' });
   });
 
   test('ends with the reason of the messenger when the session does not open', async () => {
@@ -229,6 +234,27 @@ describe('calls', () => {
       `{"id":1,"call":"send","params":{"to_agent":"a","content":"${'x'.repeat(BODY_BYTES_MAX)}"}}\n`,
     );
     expect(JSON.parse(await nextLine())).toMatchObject({ problem: { code: 'content_too_long' } });
+  });
+
+  test('of a client that does not read the answers wait', async () => {
+    const { socket, write } = await openSession(world.socketPath);
+    const session = world.messenger.sessions[0]!;
+    let count = 0;
+    const large = { ...(await session.inbox({ all_agents: false })), warnings: ['x'.repeat(1_000_000)] };
+    session.inbox = async () => {
+      count += 1;
+      return large;
+    };
+    socket.pause();
+    write({ id: 1, call: 'inbox' });
+    await vi.waitFor(() => expect(count).toBe(1));
+    write({ id: 2, call: 'inbox' });
+    // Another session is served meanwhile.
+    const other = await openSession(world.socketPath);
+    for (let calls = 0; calls < 50; calls++) await other.call('confirm');
+    expect(count).toBe(1);
+    socket.resume();
+    await vi.waitFor(() => expect(count).toBe(2));
   });
 
   test('a line without end is cut', async () => {
