@@ -7,7 +7,21 @@ import { quickDecode, quickEncode } from './quick-cbor.ts';
  * integers, no undefined. One value has exactly one encoding, so bytes can be hashed, signed and compared.
  */
 export function encode(value: unknown): Uint8Array {
-  return quickEncode(value) ?? cborEncode(value, { ignoreUndefinedProperties: true });
+  return quickEncode(value) ?? encodeByLibrary(value);
+}
+
+/**
+ * The value that `bytes` encode. Throws `frame_malformed` for whatever {@link encode} would not have written:
+ * trailing bytes, duplicate or unsorted keys, long integers, indefinite lengths, tags, nesting so deep that the
+ * decoder's stack ends. Cost is linear in the length of `bytes`, which the caller bounds.
+ */
+export function decode(bytes: Uint8Array): unknown {
+  return quickDecode(bytes) ?? decodeByLibrary(bytes);
+}
+
+/** {@link encode} without the short way of quick-cbor.ts. */
+export function encodeByLibrary(value: unknown): Uint8Array {
+  return cborEncode(value, { ignoreUndefinedProperties: true });
 }
 
 const OPTIONS = {
@@ -21,17 +35,11 @@ const OPTIONS = {
   useMaps: false,
 } as const;
 
-/**
- * The value that `bytes` encode. Throws `frame_malformed` for whatever {@link encode} would not have written:
- * trailing bytes, duplicate or unsorted keys, long integers, indefinite lengths, tags, nesting so deep that the
- * decoder's stack ends. Cost is linear in the length of `bytes`, which the caller bounds.
- */
-export function decode(bytes: Uint8Array): unknown {
-  const usual = quickDecode(bytes);
-  if (usual !== undefined) return usual;
+/** {@link decode} without the short way. */
+export function decodeByLibrary(bytes: Uint8Array): unknown {
   try {
     const value: unknown = cborDecode(bytes, OPTIONS);
-    if (equalBytes(encode(value), bytes)) return value;
+    if (equalBytes(encodeByLibrary(value), bytes)) return value;
   } catch (cause) {
     throw new PatchcordError('frame_malformed', 'Not CBOR in deterministic form.', '', { cause });
   }

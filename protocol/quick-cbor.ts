@@ -107,7 +107,7 @@ function writeRecord(value: Record<string, unknown>, nested: number): void {
   let isSorted = true;
   for (const name of Object.keys(value)) {
     if (value[name] === undefined) continue;
-    if (names.length > 0) isSorted &&= isBefore(names[names.length - 1]!, name);
+    if (names.length > 0) isSorted &&= isBefore(names.at(-1)!, name);
     names.push(name);
   }
   if (!isSorted) names.sort((a, b) => (isBefore(a, b) ? -1 : 1));

@@ -11,9 +11,8 @@ import {
 import { zPeerView } from '../../protocol/doctor-view.ts';
 import { INBOX_SHOWN_MAX } from '../../protocol/limits.ts';
 import { zRole } from '../../protocol/shapes.ts';
-import { zMessageView, zSelf } from '../../protocol/views.ts';
+import { zMessageView } from '../../protocol/views.ts';
 import { zWatchedState } from '../../protocol/watch.ts';
-import { zProblem } from './problem.ts';
 
 /** What the API takes and answers beside the calls and views of protocol/; the daemon and its client share it. */
 
@@ -87,37 +86,5 @@ export const zPeekQuery = z.object({
   as: zAnyName.optional(),
 });
 export const zPeekAnswer = z.object({ pending: z.array(zMessageView), total: z.number().int() });
-
-/** What a connection changes over to that becomes a session (RFC 9110 section 7.8); see session-lines.ts. */
-export const SESSION_PROTOCOL = 'patchcord-session';
-export const SESSION_PATH = '/api/session';
-/** The first line of a session is a zSessionBody; this is the id of its answer. */
-export const OPENING_ID = 0;
-export const zSessionOpened = z.object({ self: zSelf });
-
-const zCallId = z.int().min(OPENING_ID + 1);
-const SESSION_CALLS = [
-  'inbox',
-  'send',
-  'reply',
-  'wait',
-  'recall',
-  'unsend',
-  'attachment',
-  'confirm',
-  'release',
-] as const;
-const zSessionCall = z.object({ id: zCallId, call: z.enum(SESSION_CALLS), params: z.unknown().optional() });
-const zSessionCancel = z.object({ id: zCallId, cancel: z.literal(true) });
-/** What a client writes: a call, or that it does not wait for the answer of one any more. */
-export const zSessionLine = z.union([zSessionCall, zSessionCancel]);
-export type SessionLine = z.infer<typeof zSessionCall>;
-export type SessionCancel = z.infer<typeof zSessionCancel>;
-/** What it reads. */
-export const zSessionAnswer = z.union([
-  z.object({ id: z.int(), problem: zProblem }),
-  z.object({ id: z.int(), answer: z.unknown() }),
-]);
-export type SessionAnswer = z.infer<typeof zSessionAnswer>;
 
 export const zEmpty = z.object({});

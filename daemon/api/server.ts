@@ -4,13 +4,14 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyReply, RawServerDefault
 import { PatchcordError } from '../../protocol/errors.ts';
 import type { Log } from '../log.ts';
 import type { Admin } from './admin.ts';
-import { BODY_BYTES_MAX, SESSION_PROTOCOL } from './answers.ts';
+import { BODY_BYTES_MAX } from './answers.ts';
 import { admit, callerOf } from './caller.ts';
 import type { Access, Caller } from './caller.ts';
 import type { Door } from './door.ts';
 import { checkLoopback, setSecurityHeaders } from './loopback.ts';
 import { errorOfRequest, PROBLEM_TYPE, problemOf } from './problem.ts';
 import type { Traffic } from './traffic.ts';
+import { SESSION_PROTOCOL } from './session-protocol.ts';
 import { serializeByZod, validateByZod } from './zod-provider.ts';
 import type { ZodProvider } from './zod-provider.ts';
 

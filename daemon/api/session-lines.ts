@@ -1,42 +1,24 @@
 import type { Duplex } from 'node:stream';
-import type { z } from 'zod';
 import type { Session } from '../../mcp/messenger.ts';
-import {
-  zAttachmentCall,
-  zInboxCall,
-  zRecallCall,
-  zReplyCall,
-  zSendCall,
-  zUnsendCall,
-  zWaitCall,
-} from '../../protocol/calls.ts';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { BEAT_INTERVAL_MS } from '../../protocol/limits.ts';
-import {
-  zAttachmentResult,
-  zInboxResult,
-  zRecallResult,
-  zReplyResult,
-  zSendResult,
-  zUnsendResult,
-  zWaitResult,
-} from '../../protocol/views.ts';
 import type { Clock, Timer } from '../clock.ts';
 import type { Log } from '../log.ts';
-import {
-  BODY_BYTES_MAX,
-  FILE_BODY_BYTES_MAX,
-  OPENING_ID,
-  zEmpty,
-  zSessionBody,
-  zSessionLine,
-  type SessionAnswer,
-  type SessionCancel,
-  type SessionLine,
-} from './answers.ts';
+import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX, zSessionBody } from './answers.ts';
 import { readLines } from './lines.ts';
 import { problemOf } from './problem.ts';
 import { assertRunning, causeOf } from './server.ts';
+import {
+  OPENING_ID,
+  SESSION_CALLS,
+  zSessionLine,
+  type AnswerTo,
+  type CallName,
+  type ParamsOf,
+  type SessionAnswer,
+  type SessionCall,
+  type SessionLine,
+} from './session-protocol.ts';
 import type { Sessions } from './sessions.ts';
 import type { Traffic } from './traffic.ts';
 import { parseInput } from './zod-provider.ts';
@@ -44,36 +26,42 @@ import { parseInput } from './zod-provider.ts';
 /** Calls of one session that run at once; a client has a few. */
 const CALLS_AT_ONCE_MAX = 256;
 
-/** What can be asked of a session: runs one call with its parameters and gives the answer as it is written. */
-type Ask = (session: Session, params: unknown, gone: AbortSignal) => Promise<unknown>;
-
-function ask<Call extends z.ZodObject, View extends z.ZodObject>(
-  zCall: Call,
-  zView: View,
-  run: (session: Session, call: z.output<Call>, gone: AbortSignal) => Promise<z.output<View>>,
-): Ask {
-  // Every parameter of most calls has a default, so that none at all is fine. Nothing leaves that the view does not name.
-  return async (session, params, gone) =>
-    zView.parse(await run(session, parseInput(zCall, params ?? {}), gone));
-}
-
-const ASKS: Record<SessionLine['call'], Ask> = {
-  inbox: ask(zInboxCall, zInboxResult, (session, call) => session.inbox(call)),
-  send: ask(zSendCall, zSendResult, (session, call) => session.send(call)),
-  reply: ask(zReplyCall, zReplyResult, (session, call) => session.reply(call)),
-  wait: ask(zWaitCall, zWaitResult, (session, call, gone) => session.wait(call, gone)),
-  recall: ask(zRecallCall, zRecallResult, (session, call) => session.recall(call)),
-  unsend: ask(zUnsendCall, zUnsendResult, (session, call) => session.unsend(call)),
-  attachment: ask(zAttachmentCall, zAttachmentResult, (session, call) => session.attachment(call)),
-  confirm: ask(zEmpty, zEmpty, async (session) => {
+/** How each call is run; what it takes and answers is in session-protocol.ts. */
+const RUNS: {
+  [Name in CallName]: (
+    session: Session,
+    params: ParamsOf<Name>,
+    gone: AbortSignal,
+  ) => Promise<AnswerTo<Name>>;
+} = {
+  inbox: (session, call) => session.inbox(call),
+  send: (session, call) => session.send(call),
+  reply: (session, call) => session.reply(call),
+  wait: (session, call, gone) => session.wait(call, gone),
+  recall: (session, call) => session.recall(call),
+  unsend: (session, call) => session.unsend(call),
+  attachment: (session, call) => session.attachment(call),
+  confirm: async (session) => {
     await session.confirm();
     return {};
-  }),
-  release: ask(zEmpty, zEmpty, async (session) => {
+  },
+  release: async (session) => {
     await session.release();
     return {};
-  }),
+  },
 };
+
+/** The answer as it is written: nothing leaves that its view does not name. Throws `invalid_input`, and what the call does. */
+async function run<Name extends CallName>(
+  name: Name,
+  session: Session,
+  params: unknown,
+  gone: AbortSignal,
+): Promise<AnswerTo<Name>> {
+  const shapes = SESSION_CALLS[name];
+  // Every parameter of most calls has a default, so that none at all is fine.
+  return shapes.answer.parse(await RUNS[name](session, parseInput(shapes.params, params ?? {}), gone));
+}
 
 export interface SessionLinesParts {
   sessions: Sessions;
@@ -90,7 +78,7 @@ export interface SessionLinesParts {
  * the session is closed.
  */
 export interface SessionLines {
-  /** The connection is the session's from here on; `head` came with the request for it. */
+  /** The connection is the session's from here on, its errors are the caller's; `head` came with the request for it. */
   serve(socket: Duplex, head: Buffer): void;
   /** Resolves when every connection is gone. */
   gone(): Promise<void>;
@@ -130,7 +118,6 @@ class ServedSession {
     this.#socket = socket;
     this.#parts = parts;
     this.#beatLater();
-    socket.on('error', () => {});
     socket.once('end', () => void this.#close());
     socket.once('close', () => void this.#close());
   }
@@ -169,7 +156,7 @@ class ServedSession {
   }
 
   #take(opening: Promise<Session>, line: string): void {
-    let asked: SessionLine | SessionCancel;
+    let asked: SessionLine;
     try {
       asked = parseInput(zSessionLine, jsonOf(line));
     } catch (error) {
@@ -184,7 +171,7 @@ class ServedSession {
     this.#parts.traffic.during(this.#answer(opening, asked, Buffer.byteLength(line)));
   }
 
-  async #answer(opening: Promise<Session>, { id, call, params }: SessionLine, sizeBytes: number) {
+  async #answer(opening: Promise<Session>, { id, call, params }: SessionCall, sizeBytes: number) {
     const gone = new AbortController();
     try {
       if (this.#running.size >= CALLS_AT_ONCE_MAX || this.#running.has(id)) throw tooMany();
@@ -192,7 +179,7 @@ class ServedSession {
       assertRunning(this.#parts.stopping);
       this.#running.set(id, gone);
       const session = await opening;
-      const answer = await ASKS[call](session, params, gone.signal);
+      const answer = await run(call, session, params, gone.signal);
       // Leased to a call whose answer nobody reads.
       if (gone.signal.aborted) await session.release();
       this.#write({ id, answer });

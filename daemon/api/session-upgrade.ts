@@ -4,13 +4,13 @@ import type { Duplex } from 'node:stream';
 import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
 import { ServerResponse } from '../node-http.ts';
 import type { Admin } from './admin.ts';
-import { SESSION_PATH, SESSION_PROTOCOL } from './answers.ts';
 import { admit, callerOf } from './caller.ts';
 import type { Door } from './door.ts';
 import { checkLoopback, setSecurityHeaders } from './loopback.ts';
 import { writeProblem } from './problem.ts';
 import { assertRunning, type App } from './server.ts';
 import type { SessionLines } from './session-lines.ts';
+import { SESSION_PATH, SESSION_PROTOCOL } from './session-protocol.ts';
 
 export interface SessionUpgradeParts {
   door: Door;

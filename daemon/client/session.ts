@@ -1,29 +1,22 @@
 import type { Socket } from 'node:net';
 import type { z } from 'zod';
 import type { Session, SessionRequest } from '../../mcp/messenger.ts';
-import { PatchcordError } from '../../protocol/errors.ts';
-import {
-  zAttachmentResult,
-  zInboxResult,
-  zRecallResult,
-  zReplyResult,
-  zSendResult,
-  zUnsendResult,
-  zWaitResult,
-} from '../../protocol/views.ts';
-import {
-  BODY_BYTES_MAX,
-  FILE_BODY_BYTES_MAX,
-  OPENING_ID,
-  SESSION_PATH,
-  SESSION_PROTOCOL,
-  zEmpty,
-  zSessionAnswer,
-  zSessionOpened,
-  type SessionLine,
-} from '../api/answers.ts';
+import { asPatchcordError, PatchcordError } from '../../protocol/errors.ts';
+import { BODY_BYTES_MAX, FILE_BODY_BYTES_MAX } from '../api/answers.ts';
 import { readLines } from '../api/lines.ts';
 import { errorOfProblem } from '../api/problem.ts';
+import {
+  OPENING_ID,
+  SESSION_CALLS,
+  SESSION_PATH,
+  SESSION_PROTOCOL,
+  zSessionAnswer,
+  zSessionOpened,
+  type AnswerTo,
+  type CallName,
+  type SessionAnswer,
+  type SessionLine,
+} from '../api/session-protocol.ts';
 import { ANSWER_BYTES_MAX, answerOf, checkLength, parseJson, unreachable, type Wire } from './wire.ts';
 
 /**
@@ -40,30 +33,29 @@ export async function openSession(wire: Wire, socketPath: string, request: Sessi
   const { self } = await opened;
   let closed: Promise<void> | undefined;
 
-  async function call<View>(
-    name: SessionLine['call'],
+  async function call<Name extends CallName>(
+    name: Name,
     params: object,
-    zView: z.ZodType<View>,
     signal?: AbortSignal,
-  ) {
+  ): Promise<AnswerTo<Name>> {
     if (closed !== undefined) throw new PatchcordError('unknown_session', 'This session has been closed.');
-    return answerOf(zView, await line.ask(name, params, signal));
+    return answerOf(SESSION_CALLS[name].answer, await line.ask(name, params, signal));
   }
 
   return {
     self,
-    inbox: async (params) => call('inbox', params, zInboxResult),
-    send: async (params) => call('send', params, zSendResult),
-    reply: async (params) => call('reply', params, zReplyResult),
-    wait: async (params, signal) => call('wait', params, zWaitResult, signal),
-    attachment: async (params) => call('attachment', params, zAttachmentResult),
-    recall: async (params) => call('recall', params, zRecallResult),
-    unsend: async (params) => call('unsend', params, zUnsendResult),
+    inbox: async (params) => call('inbox', params),
+    send: async (params) => call('send', params),
+    reply: async (params) => call('reply', params),
+    wait: async (params, signal) => call('wait', params, signal),
+    attachment: async (params) => call('attachment', params),
+    recall: async (params) => call('recall', params),
+    unsend: async (params) => call('unsend', params),
     async confirm() {
-      await call('confirm', {}, zEmpty);
+      await call('confirm', {});
     },
     async release() {
-      await call('release', {}, zEmpty);
+      await call('release', {});
     },
     async close() {
       closed ??= line.close();
@@ -110,7 +102,7 @@ class CallLine {
     readLines(this.#socket, { head, sizeBytesMax: ANSWER_BYTES_MAX, onLine: take });
   }
 
-  async ask(call: SessionLine['call'], params: object, signal?: AbortSignal): Promise<unknown> {
+  async ask(call: CallName, params: object, signal?: AbortSignal): Promise<unknown> {
     signal?.throwIfAborted();
     const id = (this.#count += 1);
     const line: SessionLine = { id, call, params };
@@ -150,21 +142,17 @@ class CallLine {
   }
 
   #take(line: string): void {
-    const said = zSessionAnswer.safeParse(parseJson(line));
+    let said: SessionAnswer;
+    try {
+      said = answerOf(zSessionAnswer, parseJson(line));
+    } catch (error) {
+      this.#socket.destroy(asPatchcordError(error));
+      return;
+    }
     // Nobody waits for the answer to a call that was cancelled.
-    if (!said.success) return void this.#socket.destroy(strange(said.error));
-    const asked = this.#asked.get(said.data.id);
-    this.#asked.delete(said.data.id);
-    if ('problem' in said.data) asked?.reject(errorOfProblem(said.data.problem));
-    else asked?.resolve(said.data.answer);
+    const asked = this.#asked.get(said.id);
+    this.#asked.delete(said.id);
+    if ('problem' in said) asked?.reject(errorOfProblem(said.problem));
+    else asked?.resolve(said.answer);
   }
-}
-
-function strange(cause: unknown): PatchcordError {
-  return new PatchcordError(
-    'internal',
-    'The daemon says what no session says.',
-    'Restart the daemon: it may be of another version.',
-    { cause },
-  );
 }

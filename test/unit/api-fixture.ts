@@ -451,6 +451,11 @@ export async function ask(at: number | string, path: string, asked: Asked = {}):
   };
 }
 
+/** Where a request goes: a port of this host, or a socket. */
+export function placeOf(at: number | string) {
+  return typeof at === 'number' ? { host: '127.0.0.1', port: at } : { socketPath: at };
+}
+
 export async function openResponse(
   at: number | string,
   path: string,
@@ -459,7 +464,7 @@ export async function openResponse(
   const text = asked.text ?? (asked.body === undefined ? undefined : JSON.stringify(asked.body));
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const sent = request({
-    ...(typeof at === 'number' ? { host: '127.0.0.1', port: at } : { socketPath: at }),
+    ...placeOf(at),
     path,
     method: asked.method ?? (text === undefined ? 'GET' : 'POST'),
     headers: { ...(text !== undefined && { 'content-type': 'application/json' }), ...asked.headers },

@@ -2,14 +2,14 @@ import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
-import { SESSION_PATH, SESSION_PROTOCOL } from '../../daemon/api/answers.ts';
-import { FRONTEND, type Asked } from './api-fixture.ts';
+import { SESSION_PATH, SESSION_PROTOCOL } from '../../daemon/api/session-protocol.ts';
+import { FRONTEND, placeOf, type Asked } from './api-fixture.ts';
 
 /** Asks for the connection of a session: its socket, or what is answered instead. */
 export async function knock(at: number | string, asked: Asked = {}, path = SESSION_PATH) {
   const { promise, resolve, reject } = Promise.withResolvers<{ socket: Socket } | { status: number }>();
   const sent = request({
-    ...(typeof at === 'number' ? { host: '127.0.0.1', port: at } : { socketPath: at }),
+    ...placeOf(at),
     path,
     headers: { connection: 'Upgrade', upgrade: SESSION_PROTOCOL, ...asked.headers },
     agent: false,
